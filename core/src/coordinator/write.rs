@@ -1,0 +1,87 @@
+//! Choosing a version, and the store phase.
+//!
+//! A version is chosen once. For `lww` it comes from our clock; for a register it is the successor of the highest tag
+//! that a majority reported, or of our clock if that is higher. From the moment a store message leaves, the write may
+//! happen: it ends as `Stored` or `Unknown`, never as failed.
+
+use super::{Coordinator, Goal, Phase, read};
+use crate::context::Context;
+use crate::effect::{ClientResponse, Notice, Outcome, PhaseKind};
+use crate::id::{NodeId, RequestId};
+use crate::quorum::{Tally, Verdict};
+use crate::version::{Record, Version};
+
+impl Coordinator {
+    /// Chooses a version above `floor`, or waits for a lease that covers one.
+    pub(super) fn choose(&mut self, cx: &mut Context<'_>, request: RequestId, floor: Version) {
+        let actor = cx.actor();
+        let wall = cx.now.wall;
+        let chosen = cx.shared.stamps.version(actor, wall, floor.hlc);
+        cx.renew_stamps();
+        match chosen {
+            Some(version) => {
+                assert!(version > floor, "a new version is above everything its writer has seen");
+                let pending = self.pending(request).expect("only a request in flight chooses");
+                cx.notice(Notice::Chosen { request, key: pending.key.clone(), version });
+                self.store_chosen(cx, request, version);
+            }
+            None => {
+                cx.sometimes("coordinator: a write waits for a lease");
+                let pending = self.pending(request).expect("only a request in flight waits");
+                pending.phase = Phase::AwaitStamp { floor };
+                self.awaiting_stamp.push(request);
+            }
+        }
+    }
+
+    /// A lease has ended, one way or the other: whoever waited tries again.
+    pub(crate) fn on_lease(&mut self, cx: &mut Context<'_>, durable: bool) {
+        let waiting = core::mem::take(&mut self.awaiting_stamp);
+        for request in waiting {
+            let pending = self.pending(request).expect("a request that ends stops waiting");
+            let Phase::AwaitStamp { floor } = pending.phase else { unreachable!("it waits for a lease") };
+            if durable {
+                self.choose(cx, request, floor);
+            } else {
+                let need = pending.needed;
+                self.fail(cx, request, crate::effect::Unavailable::TooManyRefusals { have: 0, need });
+            }
+        }
+    }
+
+    /// Stores the client's content under a version that is chosen already.
+    pub(super) fn store_chosen(&mut self, cx: &mut Context<'_>, request: RequestId, version: Version) {
+        let pending = self.pending(request).expect("only a request in flight stores");
+        let Goal::Write(write) = &pending.goal else { unreachable!("only writes choose versions") };
+        let record = Record { version, content: write.content.clone() };
+        let tally = Tally::new(pending.needed, &pending.homes);
+        if let Some(id) = pending.id.clone() {
+            self.operations.chose(&id, version);
+        }
+        self.begin(cx, request, Phase::Store { tally, record, write_back: false });
+    }
+
+    pub(super) fn on_stored(&mut self, cx: &mut Context<'_>, request: RequestId, from: NodeId, held: Version) {
+        let pending = self.pending(request).expect("checked by the caller");
+        let Phase::Store { tally, record, write_back } = &mut pending.phase else { return };
+        if held < record.version {
+            // It says that it has less than we sent: that is no acknowledgement of anything.
+            return cx.sometimes("coordinator: an acknowledgement of less");
+        }
+        if tally.ack(from) != Verdict::Reached {
+            return;
+        }
+        let (version, acks) = (record.version, tally.acks());
+        let response = if *write_back {
+            read::read_response(version, Some(record.content.clone()), acks)
+        } else {
+            ClientResponse { outcome: Outcome::Stored, version, acks }
+        };
+        let kind = if *write_back { PhaseKind::WriteBack } else { PhaseKind::Store };
+        let pending = self.pending(request).expect("checked above");
+        let Phase::Store { tally, .. } = &pending.phase else { unreachable!("seen above") };
+        Self::notice_done(cx, pending, tally, kind, version);
+        self.answer(cx, request, response);
+        self.end(cx, request);
+    }
+}

@@ -1,0 +1,509 @@
+//! Opening a log: reading back what a disk remembers, and telling a torn tail from a loss.
+//!
+//! Walk the batches in order. Where the next one cannot be read, look further, in steps of one sector and through all
+//! later segments, for any batch that continues the log. Found: something that was durable has been damaged, and the
+//! positions say exactly what is missing. Not found: this is the end of the log, and what stands there is a tail that
+//! was being written when the lights went out.
+//!
+//! A candidate continues the log when its batch number is above the last one read and its first position is not below
+//! the next one expected; leftovers that were cut in an earlier life fail one or the other.
+//!
+//! State: only while [`Log::open`] runs, one window of the disk and at most one batch in memory.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::format::{self, HEADER_BYTES, Header, SECTOR_BYTES};
+use super::log::Held;
+use super::{Disk, DiskError, Log, Options, OptionsError, Position, SegmentId};
+
+/// Read ahead by this much: large enough for sequential speed, small enough for a cache.
+const WINDOW_BYTES: u64 = 256 << 10;
+/// Losses named one by one; beyond, the last entry widens. A disk that lost more has lost everything.
+const LOST_MAX: usize = 1_024;
+
+/// A record as it was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// The label it was appended with.
+    pub label: u32,
+    /// Its bytes. They share a read buffer of up to one batch: copy what is kept for long.
+    pub bytes: Bytes,
+}
+
+/// Records that were durable, perhaps acknowledged, and cannot be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The first of them.
+    pub first: Position,
+    /// The last of them. None: everything from `first` on, nobody knows how far.
+    pub last: Option<Position>,
+    /// The label, where one record was damaged and its index entry was not.
+    pub label: Option<u32>,
+}
+
+/// A batch that had begun to be written and was cut away. Nothing in it had been acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Where it stood.
+    pub segment: SegmentId,
+    /// Where in the segment.
+    pub offset: u32,
+    /// How many records it had, if its header could be read.
+    pub records: Option<u32>,
+}
+
+/// What opening the log found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a loss that nobody looks at is a silent loss"]
+pub struct Recovered {
+    /// The newest position found, 0 for an empty log.
+    pub last: Position,
+    /// How many records were handed over.
+    pub records: u64,
+    /// Acknowledged state that is damaged, oldest first, without anything at or below `applied`. All other records
+    /// were handed over. The log is usable, and will report the same again until those segments are released; whether
+    /// the node can go on with it is the store's decision, before it appends anything.
+    pub lost: Vec<Lost>,
+    /// The torn tail, if there was one.
+    pub cut: Option<Cut>,
+}
+
+/// Why a log could not be opened. Nothing that was readable before has been changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The options contradict each other.
+    Options(OptionsError),
+    /// The disk failed. Try again, or count the disk as lost.
+    Disk(DiskError),
+    /// Two segments claim this place in the log: files of different logs, or of a backup, were mixed.
+    Mixed {
+        /// The sequence number of both.
+        sequence: u64,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Options(error) => error.fmt(f),
+            Self::Disk(error) => error.fmt(f),
+            Self::Mixed { sequence } => write!(f, "two segments claim place {sequence} of the log"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl From<DiskError> for OpenError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl Log {
+    /// Reads the log of a disk, hands every readable record above `applied` to `on_record` in order, and cuts a torn
+    /// tail durably. A disk without segments gives an empty log.
+    ///
+    /// `applied` is what the store below has durably: records at or below it are skipped unread, and new records get
+    /// positions above it. Act on the records (answer, vote, acknowledge) only once `open` has returned Ok: only then
+    /// are they known to be durable.
+    pub fn open<D: Disk + ?Sized>(
+        disk: &mut D,
+        options: Options,
+        applied: Position,
+        on_record: &mut dyn FnMut(Record),
+    ) -> Result<(Self, Recovered), OpenError> {
+        options.check().map_err(OpenError::Options)?;
+        let segments = list(disk)?;
+        let reader = Reader { disk, segments, window: Window::default() };
+        let mut walk = Walk::new(reader, applied);
+        walk.run(on_record)?;
+        walk.report_behind();
+        walk.settle_tail()?;
+        let log = walk.log(options);
+        log.check_invariants();
+        Ok((log, walk.recovered))
+    }
+}
+
+/// A segment on the disk.
+#[derive(Clone, Copy)]
+struct Found {
+    id: SegmentId,
+    /// How much of it can be read.
+    bytes: u64,
+}
+
+impl Found {
+    fn is_whole(&self) -> bool {
+        self.bytes == u64::from(self.id.bytes)
+    }
+}
+
+fn list<D: Disk + ?Sized>(disk: &mut D) -> Result<Vec<Found>, OpenError> {
+    let mut ids = disk.list()?;
+    ids.sort_unstable();
+    let mut segments: Vec<Found> = Vec::with_capacity(ids.len());
+    for id in ids {
+        // The last number has no successor: no log of ours came that far.
+        if id.sequence == u64::MAX || segments.last().is_some_and(|before| before.id.sequence == id.sequence) {
+            return Err(OpenError::Mixed { sequence: id.sequence });
+        }
+        let bytes = disk.len(id)?.min(u64::from(id.bytes));
+        segments.push(Found { id, bytes });
+    }
+    Ok(segments)
+}
+
+/// Reads through a window, so that walking small batches is not one disk call each.
+struct Reader<'disk, D: ?Sized> {
+    disk: &'disk mut D,
+    segments: Vec<Found>,
+    window: Window,
+}
+
+#[derive(Default)]
+struct Window {
+    segment: usize,
+    from: u64,
+    bytes: Bytes,
+}
+
+impl<D: Disk + ?Sized> Reader<'_, D> {
+    /// Exactly `count` bytes, or None where the segment ends before.
+    fn bytes(&mut self, segment: usize, offset: u64, count: u64) -> Result<Option<Bytes>, DiskError> {
+        let found = self.segments[segment];
+        if offset.checked_add(count).is_none_or(|end| end > found.bytes) {
+            return Ok(None);
+        }
+        let window_end = self.window.from + self.window.bytes.len() as u64;
+        let inside = self.window.segment == segment && offset >= self.window.from && offset + count <= window_end;
+        if !inside {
+            let ask = count.max(WINDOW_BYTES).min(found.bytes - offset);
+            let bytes = self.disk.read(found.id, offset, ask as usize)?;
+            self.window = Window { segment, from: offset, bytes };
+        }
+        let from = (offset - self.window.from) as usize;
+        let to = from + count as usize;
+        // A disk that returns less than it said it had is damaged there, not at an end.
+        Ok((to <= self.window.bytes.len()).then(|| self.window.bytes.slice(from..to)))
+    }
+
+    /// The batch at this place, if there is one.
+    fn batch(&mut self, segment: usize, offset: u64) -> Result<Option<Batch>, DiskError> {
+        let found = self.segments[segment];
+        let Some(fixed) = self.bytes(segment, offset, u64::from(HEADER_BYTES))? else { return Ok(None) };
+        let (at, room) = (offset as u32, found.bytes - offset);
+        let Some(length) = format::header_bytes(&fixed, found.id, at, room) else { return Ok(None) };
+        let Some(whole) = self.bytes(segment, offset, u64::from(length))? else { return Ok(None) };
+        let decoded = format::decode(&whole, found.id, at, room);
+        Ok(decoded.map(|(header, checksum)| Batch { segment, header, checksum }))
+    }
+
+    /// Whether something that claims to be a batch of this segment stands here, readable or not.
+    fn is_claimed(&mut self, segment: usize, offset: u64) -> Result<bool, DiskError> {
+        let found = self.segments[segment];
+        let fixed = self.bytes(segment, offset, u64::from(HEADER_BYTES))?;
+        let room = found.bytes.saturating_sub(offset);
+        Ok(fixed.is_some_and(|fixed| format::header_bytes(&fixed, found.id, offset as u32, room).is_some()))
+    }
+}
+
+/// A batch whose header and index are sound.
+#[derive(Clone)]
+struct Batch {
+    segment: usize,
+    header: Header,
+    checksum: u32,
+}
+
+impl Batch {
+    fn offset(&self) -> u64 {
+        u64::from(self.header.offset)
+    }
+
+    fn end(&self) -> u64 {
+        self.offset() + u64::from(self.header.bytes)
+    }
+}
+
+/// How far the walk has come.
+struct Walk<'disk, D: ?Sized> {
+    reader: Reader<'disk, D>,
+    applied: Position,
+    /// Segments before this one hold nothing above `applied`.
+    start: usize,
+    /// The newest batch accepted.
+    newest: Option<Batch>,
+    /// The batch that ends the walk because its records were never all written. Its header still proves its mark.
+    torn: Option<Batch>,
+    /// The newest position in each segment, as far as known.
+    last_in: Vec<Position>,
+    recovered: Recovered,
+}
+
+impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
+    fn new(reader: Reader<'disk, D>, applied: Position) -> Self {
+        let last_in = reader.segments.iter().map(|_| Position::ZERO).collect();
+        let recovered = Recovered { last: Position::ZERO, records: 0, lost: Vec::new(), cut: None };
+        Self { reader, applied, start: 0, newest: None, torn: None, last_in, recovered }
+    }
+
+    fn run(&mut self, on_record: &mut dyn FnMut(Record)) -> Result<(), DiskError> {
+        self.start = self.find_start()?;
+        while let Some(batch) = self.next_after(self.newest.as_ref())? {
+            if !self.take(&batch, on_record)? {
+                self.recovered.last = batch.header.mark();
+                self.torn = Some(batch);
+                break;
+            }
+            self.last_in[batch.segment] = batch.header.last();
+            self.recovered.last = batch.header.last();
+            self.newest = Some(batch);
+        }
+        Ok(())
+    }
+
+    /// The last segment whose first record is not wanted, so that all before it need not be read. Never one that was
+    /// just begun: its first batch may be torn.
+    fn find_start(&mut self) -> Result<usize, DiskError> {
+        for segment in (0..self.reader.segments.len()).rev() {
+            let first = self.reader.batch(segment, 0)?;
+            if first.is_some_and(|batch| batch.header.first <= self.applied) {
+                return Ok(segment);
+            }
+        }
+        Ok(0)
+    }
+
+    /// The batch that continues the log behind `newest`: the one that stands there, else the first of a later segment,
+    /// else whatever is found behind damage.
+    fn next_after(&mut self, newest: Option<&Batch>) -> Result<Option<Batch>, DiskError> {
+        let (segment, offset) = newest.map_or((self.start, 0), |batch| (batch.segment, batch.end()));
+        if segment >= self.reader.segments.len() {
+            return Ok(None);
+        }
+        if let Some(batch) = self.reader.batch(segment, offset)?
+            && follows(newest, &batch)
+        {
+            return Ok(Some(batch));
+        }
+        if newest.is_some() {
+            for later in segment + 1..self.reader.segments.len() {
+                if let Some(batch) = self.reader.batch(later, 0)?
+                    && follows(newest, &batch)
+                {
+                    return Ok(Some(batch));
+                }
+            }
+        }
+        self.search(newest, segment, offset)
+    }
+
+    /// Looks for any batch that continues the log, from this place to the end of the disk.
+    fn search(&mut self, newest: Option<&Batch>, segment: usize, offset: u64) -> Result<Option<Batch>, DiskError> {
+        let mut offset = offset;
+        for segment in segment..self.reader.segments.len() {
+            while offset < self.reader.segments[segment].bytes {
+                if let Some(batch) = self.reader.batch(segment, offset)?
+                    && continues(newest, &batch)
+                {
+                    return Ok(Some(batch));
+                }
+                offset += u64::from(SECTOR_BYTES);
+            }
+            offset = 0;
+        }
+        Ok(None)
+    }
+
+    /// Hands over the records of a batch. False if the batch is a torn tail.
+    fn take(&mut self, batch: &Batch, on_record: &mut dyn FnMut(Record)) -> Result<bool, DiskError> {
+        let wanted = batch.header.last() > self.applied;
+        let damaged = if wanted { self.damaged_records(batch)? } else { Vec::new() };
+        let expected = self.newest.as_ref().map_or(self.applied, |newest| newest.header.last()).next();
+        if batch.header.first > expected {
+            self.lose(Lost { first: expected, last: Some(batch.header.mark()), label: None });
+        }
+        // A batch was durable if another came after it, or if the store below has some of it.
+        let proven =
+            damaged.is_empty() || batch.header.first <= self.applied || self.next_after(Some(batch))?.is_some();
+        if !proven {
+            return Ok(false);
+        }
+        if wanted {
+            self.hand_over(batch, &damaged, on_record)?;
+        }
+        Ok(true)
+    }
+
+    /// Which records above `applied` do not match their checksums, by their place in the index.
+    fn damaged_records(&mut self, batch: &Batch) -> Result<Vec<usize>, DiskError> {
+        let Some(bytes) = self.reader.bytes(batch.segment, batch.offset(), u64::from(batch.header.bytes))? else {
+            return Ok((0..batch.header.index.len()).collect());
+        };
+        let damaged = placed(&batch.header).enumerate().filter(|(_, (position, from, entry))| {
+            *position > self.applied && crc32c::crc32c(&bytes[*from..*from + entry.bytes as usize]) != entry.checksum
+        });
+        Ok(damaged.map(|(at, _)| at).collect())
+    }
+
+    fn hand_over(
+        &mut self,
+        batch: &Batch,
+        damaged: &[usize],
+        on_record: &mut dyn FnMut(Record),
+    ) -> Result<(), DiskError> {
+        let bytes = self.reader.bytes(batch.segment, batch.offset(), u64::from(batch.header.bytes))?;
+        let mut damaged = damaged.iter().copied().peekable();
+        for (at, (position, from, entry)) in placed(&batch.header).enumerate() {
+            if damaged.next_if_eq(&at).is_some() {
+                self.lose(Lost { first: position, last: Some(position), label: Some(entry.label) });
+            } else if position > self.applied {
+                // The window may have moved while looking for proof, so these bytes may be a second reading: a disk
+                // that answers differently now is caught like any other damage.
+                let record = bytes.as_ref().map(|bytes| bytes.slice(from..from + entry.bytes as usize));
+                match record.filter(|record| crc32c::crc32c(record) == entry.checksum) {
+                    Some(bytes) => {
+                        self.recovered.records += 1;
+                        on_record(Record { position, label: entry.label, bytes });
+                    }
+                    None => self.lose(Lost { first: position, last: Some(position), label: Some(entry.label) }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, lost: Lost) {
+        let lost = Lost { first: lost.first.max(self.applied.next()), ..lost };
+        if lost.last.is_some_and(|last| last < lost.first) {
+            return;
+        }
+        if self.recovered.lost.len() < LOST_MAX {
+            self.recovered.lost.push(lost);
+        } else if let Some(widest) = self.recovered.lost.last_mut() {
+            *widest = Lost { first: widest.first, last: lost.last, label: None };
+        }
+    }
+
+    /// A log always holds the newest position that the store below has, and files of their full size.
+    fn report_behind(&mut self) {
+        let tail = self.newest.as_ref().map_or(0, |newest| newest.segment);
+        let shortened = self.reader.segments[tail.min(self.reader.segments.len())..].iter().any(|s| !s.is_whole());
+        if shortened || self.recovered.last < self.applied {
+            self.lose(Lost { first: self.recovered.last.next(), last: None, label: None });
+        }
+    }
+
+    /// Makes the end of the log certain: the newest batch durable, and nothing behind it that could pass for another.
+    fn settle_tail(&mut self) -> Result<(), DiskError> {
+        let mut unsettled: Vec<usize> = Vec::new();
+        if let Some(newest) = self.newest.clone() {
+            // What was just read may exist in a page cache only, with pages that a failed sync left looking clean: a
+            // sync alone would not bring them to the disk.
+            let bytes = self.reader.bytes(newest.segment, newest.offset(), u64::from(newest.header.bytes))?;
+            let id = self.reader.segments[newest.segment].id;
+            self.reader.disk.write(id, newest.offset(), bytes.as_slice())?;
+            unsettled.push(newest.segment);
+        }
+        for (segment, offset) in self.ends() {
+            self.note_cut(segment, offset)?;
+            let sector = self.reader.bytes(segment, offset, u64::from(SECTOR_BYTES))?;
+            if sector.is_some_and(|sector| sector.iter().any(|byte| *byte != 0)) {
+                let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
+                self.reader.disk.write(self.reader.segments[segment].id, offset, &[zeros])?;
+                unsettled.push(segment);
+            }
+        }
+        unsettled.dedup();
+        unsettled.into_iter().try_for_each(|segment| self.reader.disk.sync(self.reader.segments[segment].id))
+    }
+
+    /// Where a batch that must not come back could stand: behind the newest, at the start of each later segment, and
+    /// where the torn one was found. In order of segments.
+    fn ends(&self) -> Vec<(usize, u64)> {
+        let tail = self.newest.as_ref().map(|newest| (newest.segment, newest.end()));
+        let later = tail.map_or(0, |(segment, _)| segment + 1)..self.reader.segments.len();
+        let torn = self.torn.as_ref().map(|torn| (torn.segment, torn.offset()));
+        let mut ends: Vec<(usize, u64)> =
+            tail.into_iter().chain(later.map(|segment| (segment, 0))).chain(torn).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    fn note_cut(&mut self, segment: usize, offset: u64) -> Result<(), DiskError> {
+        if self.recovered.cut.is_none() && self.reader.is_claimed(segment, offset)? {
+            let records = self.reader.batch(segment, offset)?.map(|batch| batch.header.index.len() as u32);
+            let segment = self.reader.segments[segment].id;
+            self.recovered.cut = Some(Cut { segment, offset: offset as u32, records });
+        }
+        Ok(())
+    }
+
+    fn log(&self, options: Options) -> Log {
+        let mut log = Log::empty(options);
+        let segments = &self.reader.segments;
+        log.synced = self.recovered.last.max(self.applied);
+        log.appended = log.synced;
+        log.sequence_next = segments.last().map_or(1, |newest| newest.id.sequence + 1);
+        let in_use = self.newest.as_ref().map_or(0, |newest| newest.segment + 1);
+        // Behind the tail stand segments prepared and never used, or begun with a batch that was cut. Recycling gives
+        // them new names, which is a durable cut; those that do not fit wait in front for the first release.
+        for found in &segments[in_use..] {
+            let fits = found.is_whole() && found.id.bytes == log.options.segment_bytes;
+            if fits && log.spares.len() < log.options.spare_segments_max as usize {
+                log.spares.push_back(found.id);
+            } else {
+                log.held.push_back(Held { id: found.id, last: Position::ZERO, whole: found.is_whole() });
+            }
+        }
+        let mut last = Position::ZERO;
+        for (at, found) in segments[..in_use].iter().enumerate() {
+            // Segments that were skipped unread hold nothing above `applied`.
+            last = last.max(if at < self.start { self.applied } else { self.last_in[at] });
+            log.held.push_back(Held { id: found.id, last, whole: found.is_whole() });
+        }
+        log.batch_next = self.torn.as_ref().or(self.newest.as_ref()).map_or(1, |batch| batch.header.batch + 1);
+        if let Some(newest) = &self.newest {
+            log.previous = newest.checksum;
+            log.unmarked = !newest.header.index.is_empty();
+            let tail = newest.end().next_multiple_of(u64::from(log.options.block_bytes));
+            let found = segments[newest.segment];
+            log.tail = (found.is_whole() && tail <= found.bytes).then_some(tail as u32);
+        }
+        log
+    }
+}
+
+/// Whether `batch` is the very next one behind `newest`. Before the first batch anything is.
+fn follows(newest: Option<&Batch>, batch: &Batch) -> bool {
+    newest.is_none_or(|newest| {
+        batch.header.batch > newest.header.batch
+            && batch.header.mark() == newest.header.last()
+            && batch.header.previous == newest.checksum
+    })
+}
+
+/// Whether `batch` belongs to the log somewhere behind `newest`.
+fn continues(newest: Option<&Batch>, batch: &Batch) -> bool {
+    newest.is_none_or(|newest| batch.header.batch > newest.header.batch && batch.header.mark() >= newest.header.last())
+}
+
+/// Position, place in the batch and index entry of each record. [`format::decode`] has checked that they fit.
+fn placed(header: &Header) -> impl Iterator<Item = (Position, usize, format::Entry)> {
+    let start = (header.first, header.payload_at() as usize);
+    header.index.iter().scan(start, |(position, from), entry| {
+        let item = (*position, *from, *entry);
+        *position = position.next();
+        *from += entry.bytes as usize;
+        Some(item)
+    })
+}
