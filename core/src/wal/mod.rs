@@ -46,6 +46,7 @@ mod batch;
 mod disk;
 mod format;
 mod log;
+mod reader;
 mod recovery;
 
 use core::fmt;

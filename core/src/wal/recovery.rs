@@ -16,12 +16,11 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::format::{self, HEADER_BYTES, Header, SECTOR_BYTES};
+use super::format::{self, Header, SECTOR_BYTES};
 use super::log::Held;
+use super::reader::{Batch, Found, Reader};
 use super::{Disk, DiskError, Log, Options, OptionsError, Position, SegmentId};
 
-/// Read ahead by this much: large enough for sequential speed, small enough for a cache.
-const WINDOW_BYTES: u64 = 256 << 10;
 /// Losses named one by one; beyond, the last entry widens. A disk that lost more has lost everything.
 const LOST_MAX: usize = 1_024;
 
@@ -121,7 +120,7 @@ impl Log {
     ) -> Result<(Self, Recovered), OpenError> {
         options.check().map_err(OpenError::Options)?;
         let segments = list(disk)?;
-        let reader = Reader { disk, segments, window: Window::default() };
+        let reader = Reader::new(disk, segments);
         let mut walk = Walk::new(reader, applied);
         walk.run(on_record)?;
         walk.report_behind();
@@ -129,20 +128,6 @@ impl Log {
         let log = walk.log(options);
         log.check_invariants();
         Ok((log, walk.recovered))
-    }
-}
-
-/// A segment on the disk.
-#[derive(Clone, Copy)]
-struct Found {
-    id: SegmentId,
-    /// How much of it can be read.
-    bytes: u64,
-}
-
-impl Found {
-    fn is_whole(&self) -> bool {
-        self.bytes == u64::from(self.id.bytes)
     }
 }
 
@@ -159,78 +144,6 @@ fn list<D: Disk + ?Sized>(disk: &mut D) -> Result<Vec<Found>, OpenError> {
         segments.push(Found { id, bytes });
     }
     Ok(segments)
-}
-
-/// Reads through a window, so that walking small batches is not one disk call each.
-struct Reader<'disk, D: ?Sized> {
-    disk: &'disk mut D,
-    segments: Vec<Found>,
-    window: Window,
-}
-
-#[derive(Default)]
-struct Window {
-    segment: usize,
-    from: u64,
-    bytes: Bytes,
-}
-
-impl<D: Disk + ?Sized> Reader<'_, D> {
-    /// Exactly `count` bytes, or None where the segment ends before.
-    fn bytes(&mut self, segment: usize, offset: u64, count: u64) -> Result<Option<Bytes>, DiskError> {
-        let found = self.segments[segment];
-        if offset.checked_add(count).is_none_or(|end| end > found.bytes) {
-            return Ok(None);
-        }
-        let window_end = self.window.from + self.window.bytes.len() as u64;
-        let inside = self.window.segment == segment && offset >= self.window.from && offset + count <= window_end;
-        if !inside {
-            let ask = count.max(WINDOW_BYTES).min(found.bytes - offset);
-            let bytes = self.disk.read(found.id, offset, ask as usize)?;
-            self.window = Window { segment, from: offset, bytes };
-        }
-        let from = (offset - self.window.from) as usize;
-        let to = from + count as usize;
-        // A disk that returns less than it said it had is damaged there, not at an end.
-        Ok((to <= self.window.bytes.len()).then(|| self.window.bytes.slice(from..to)))
-    }
-
-    /// The batch at this place, if there is one.
-    fn batch(&mut self, segment: usize, offset: u64) -> Result<Option<Batch>, DiskError> {
-        let found = self.segments[segment];
-        let Some(fixed) = self.bytes(segment, offset, u64::from(HEADER_BYTES))? else { return Ok(None) };
-        let (at, room) = (offset as u32, found.bytes - offset);
-        let Some(length) = format::header_bytes(&fixed, found.id, at, room) else { return Ok(None) };
-        let Some(whole) = self.bytes(segment, offset, u64::from(length))? else { return Ok(None) };
-        let decoded = format::decode(&whole, found.id, at, room);
-        Ok(decoded.map(|(header, checksum)| Batch { segment, header, checksum }))
-    }
-
-    /// Whether something that claims to be a batch of this segment stands here, readable or not.
-    fn is_claimed(&mut self, segment: usize, offset: u64) -> Result<bool, DiskError> {
-        let found = self.segments[segment];
-        let fixed = self.bytes(segment, offset, u64::from(HEADER_BYTES))?;
-        let room = found.bytes.saturating_sub(offset);
-        Ok(fixed.is_some_and(|fixed| format::header_bytes(&fixed, found.id, offset as u32, room).is_some()))
-    }
-}
-
-/// A batch whose header and index are sound.
-#[derive(Clone)]
-struct Batch {
-    segment: usize,
-    header: Header,
-    checksum: u32,
-}
-
-impl Batch {
-    fn offset(&self) -> u64 {
-        u64::from(self.header.offset)
-    }
-
-    fn end(&self) -> u64 {
-        self.offset() + u64::from(self.header.bytes)
-    }
 }
 
 /// How far the walk has come.
@@ -257,7 +170,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
 
     fn run(&mut self, on_record: &mut dyn FnMut(Record)) -> Result<(), DiskError> {
         self.start = self.find_start()?;
-        while let Some(batch) = self.next_after(self.newest.as_ref())? {
+        while let Some(batch) = self.reader.next_after(self.newest.as_ref(), self.start)? {
             if !self.take(&batch, on_record)? {
                 self.recovered.last = batch.header.mark();
                 self.torn = Some(batch);
@@ -282,47 +195,6 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         Ok(0)
     }
 
-    /// The batch that continues the log behind `newest`: the one that stands there, else the first of a later segment,
-    /// else whatever is found behind damage.
-    fn next_after(&mut self, newest: Option<&Batch>) -> Result<Option<Batch>, DiskError> {
-        let (segment, offset) = newest.map_or((self.start, 0), |batch| (batch.segment, batch.end()));
-        if segment >= self.reader.segments.len() {
-            return Ok(None);
-        }
-        if let Some(batch) = self.reader.batch(segment, offset)?
-            && follows(newest, &batch)
-        {
-            return Ok(Some(batch));
-        }
-        if newest.is_some() {
-            for later in segment + 1..self.reader.segments.len() {
-                if let Some(batch) = self.reader.batch(later, 0)?
-                    && follows(newest, &batch)
-                {
-                    return Ok(Some(batch));
-                }
-            }
-        }
-        self.search(newest, segment, offset)
-    }
-
-    /// Looks for any batch that continues the log, from this place to the end of the disk.
-    fn search(&mut self, newest: Option<&Batch>, segment: usize, offset: u64) -> Result<Option<Batch>, DiskError> {
-        let mut offset = offset;
-        for segment in segment..self.reader.segments.len() {
-            while offset < self.reader.segments[segment].bytes {
-                if let Some(batch) = self.reader.batch(segment, offset)?
-                    && continues(newest, &batch)
-                {
-                    return Ok(Some(batch));
-                }
-                offset += u64::from(SECTOR_BYTES);
-            }
-            offset = 0;
-        }
-        Ok(None)
-    }
-
     /// Hands over the records of a batch. False if the batch is a torn tail.
     fn take(&mut self, batch: &Batch, on_record: &mut dyn FnMut(Record)) -> Result<bool, DiskError> {
         let wanted = batch.header.last() > self.applied;
@@ -332,8 +204,9 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             self.lose(Lost { first: expected, last: Some(batch.header.mark()), label: None });
         }
         // A batch was durable if another came after it, or if the store below has some of it.
-        let proven =
-            damaged.is_empty() || batch.header.first <= self.applied || self.next_after(Some(batch))?.is_some();
+        let proven = damaged.is_empty()
+            || batch.header.first <= self.applied
+            || self.reader.next_after(Some(batch), self.start)?.is_some();
         if !proven {
             return Ok(false);
         }
@@ -481,20 +354,6 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         }
         log
     }
-}
-
-/// Whether `batch` is the very next one behind `newest`. Before the first batch anything is.
-fn follows(newest: Option<&Batch>, batch: &Batch) -> bool {
-    newest.is_none_or(|newest| {
-        batch.header.batch > newest.header.batch
-            && batch.header.mark() == newest.header.last()
-            && batch.header.previous == newest.checksum
-    })
-}
-
-/// Whether `batch` belongs to the log somewhere behind `newest`.
-fn continues(newest: Option<&Batch>, batch: &Batch) -> bool {
-    newest.is_none_or(|newest| batch.header.batch > newest.header.batch && batch.header.mark() >= newest.header.last())
 }
 
 /// Position, place in the batch and index entry of each record. [`format::decode`] has checked that they fit.
