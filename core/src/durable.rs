@@ -47,14 +47,15 @@ pub enum StoreOutcome {
     },
     /// The fact is durable.
     Persisted,
-    /// It did not happen, and never will.
+    /// It is not known to have happened. A merge that failed on damage may still come to light after a restart, since
+    /// its operand is in the log: whoever asked must not call it undone.
     Failed {
         /// Why.
         error: StoreError,
     },
 }
 
-/// Why a storage operation failed. Nothing of it took effect.
+/// Why a storage operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreError {
     /// No space is left; reads still work, and writes will when there is space again.
@@ -142,3 +143,14 @@ impl DurableState {
         }
     }
 }
+
+impl core::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "no space is left on the disk",
+            Self::Corrupt => "what was read fails its checksum",
+            Self::Io => "the disk failed",
+        })
+    }
+}
+impl core::error::Error for StoreError {}

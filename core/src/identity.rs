@@ -95,10 +95,6 @@ impl Identity {
         self.standing
     }
 
-    pub(crate) fn is_member(&self) -> bool {
-        matches!(self.standing, Standing::Member)
-    }
-
     /// A new boot begins: nothing is said before its counter, and for a new life the passport, are durable.
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
         self.nonce = cx.draw();
@@ -198,13 +194,7 @@ impl Identity {
         true
     }
 
-    pub(crate) fn on_message(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: NodeId,
-        sender: Sender,
-        message: IdentityMessage,
-    ) {
+    pub(crate) fn on_message(&mut self, cx: &mut Context<'_>, from: NodeId, sender: Sender, message: IdentityMessage) {
         let boot = cx.shared.sender.boot;
         let is_ours = |about: Boot, nonce: u64| about == boot && nonce == self.nonce;
         match message {

@@ -40,6 +40,7 @@ pub mod placement;
 pub mod quorum;
 mod replica;
 mod stamps;
+pub mod store;
 pub mod time;
 pub mod timers;
 pub mod version;

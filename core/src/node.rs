@@ -96,8 +96,7 @@ impl Node {
         // The first tick, whenever it comes, starts this boot.
         shared.timers.set(Timer::Introduce, Instant::ZERO);
         let identity = Identity::recover(durable, recovered);
-        let named =
-            Named { shared, identity, coordinator: Coordinator::default(), replica: Replica::default() };
+        let named = Named { shared, identity, coordinator: Coordinator::default(), replica: Replica::default() };
         Self { now: Instant::ZERO, role: Role::Named(Box::new(named)) }
     }
 
@@ -202,7 +201,11 @@ impl Named {
                     Owner::Identity => identity.on_stored(cx, token, is_durable(&outcome)),
                     Owner::Stamps => {
                         let durable = is_durable(&outcome);
-                        if durable { cx.shared.stamps.leased() } else { cx.shared.stamps.lease_failed() }
+                        if durable {
+                            cx.shared.stamps.leased()
+                        } else {
+                            cx.shared.stamps.lease_failed()
+                        }
                         coordinator.on_lease(cx, durable);
                     }
                 }

@@ -119,9 +119,8 @@ struct Load {
 /// The least loaded member whose failure domains are not taken yet; domains give way before copies share a node.
 fn next_home(members: &[Member], load: &[Load], chosen: &[usize], partition: u16) -> usize {
     let clash = |index: usize| {
-        let same_rack = |&&other: &&usize| {
-            members[other].zone == members[index].zone && members[other].rack == members[index].rack
-        };
+        let same_rack =
+            |&&other: &&usize| members[other].zone == members[index].zone && members[other].rack == members[index].rack;
         let racks = chosen.iter().filter(same_rack).count();
         let zones = chosen.iter().filter(|&&other| members[other].zone == members[index].zone).count();
         (zones, racks)

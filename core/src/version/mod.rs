@@ -55,8 +55,10 @@ pub struct Version {
 
 impl Version {
     /// What a home reports for a key it has never seen: below every version that a write can have.
-    pub const ABSENT: Self =
-        Self { hlc: Hlc::ZERO, dot: Dot { actor: Actor { node: NodeId(0), incarnation: Incarnation(0) }, sequence: 0 } };
+    pub const ABSENT: Self = Self {
+        hlc: Hlc::ZERO,
+        dot: Dot { actor: Actor { node: NodeId(0), incarnation: Incarnation(0) }, sequence: 0 },
+    };
 
     /// Whether this is [`Self::ABSENT`].
     pub fn is_absent(&self) -> bool {
