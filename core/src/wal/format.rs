@@ -115,21 +115,21 @@ impl Header {
 /// take. None if it cannot be one. Says nothing about the checksum.
 pub(super) fn header_bytes(fixed: &[u8], segment: SegmentId, offset: u32, room: u64) -> Option<u32> {
     let fixed: &[u8; HEADER_BYTES as usize] = fixed.first_chunk()?;
-    let bytes = u32_at(fixed, 28);
-    let records = u32_at(fixed, 52);
     let ours = fixed[..4] == MAGIC
         && u64_at(fixed, 8) == segment.sequence
         && u64_at(fixed, 16) == segment.salt
         && u32_at(fixed, 24) == offset;
-    let fits = bytes <= BATCH_BYTES_LIMIT
-        && u64::from(bytes) <= room
-        && bytes % SECTOR_BYTES == 0
-        && records <= BATCH_RECORDS_LIMIT
-        && HEADER_BYTES + INDEX_BYTES * records <= bytes;
-    // A first position of 0 would leave the mark below zero, and the last one must be a number.
+    let (bytes, records) = (u32_at(fixed, 28), u32_at(fixed, 52));
+    // The checksum comes later, so every number may still be anything.
+    let bounded = bytes <= BATCH_BYTES_LIMIT && bytes % SECTOR_BYTES == 0 && records <= BATCH_RECORDS_LIMIT;
+    if !ours || !bounded || u64::from(bytes) > room {
+        return None;
+    }
+    let length = HEADER_BYTES + INDEX_BYTES * records;
+    // A first position of 0 would leave the mark below zero; the last position and the next batch must be numbers.
     let first = u64_at(fixed, 40);
     let counts = first > 0 && first.checked_add(u64::from(records)).is_some() && u64_at(fixed, 32) < u64::MAX;
-    (ours && fits && counts).then_some(HEADER_BYTES + INDEX_BYTES * records)
+    (length <= bytes && counts).then_some(length)
 }
 
 /// Decodes header and index, `bytes` being exactly as long as [`header_bytes`] said. Also returns the checksum.
