@@ -352,6 +352,10 @@ impl Coordinator {
         assert!(self.in_flight.len() <= shared.config.in_flight_max);
         let waiting = self.awaiting_stamp.len();
         assert!(waiting == 0 || shared.stamps.is_renewing(), "whoever waits for a lease is waited for");
+    }
+
+    /// Looks at every open request.
+    pub(crate) fn scan(&self, shared: &Shared) {
         for (slot, pending) in &self.in_flight {
             assert!(pending.request.slot as usize == slot);
             assert!(shared.timers.is_set(Timer::Request(pending.request)), "each open request will end");
