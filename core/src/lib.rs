@@ -45,6 +45,7 @@ pub mod time;
 pub mod timers;
 pub mod version;
 pub mod wal;
+pub mod wire;
 
 pub use effect::{Effect, Effects};
 pub use identity::Standing;
