@@ -197,6 +197,10 @@ impl Founding {
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+    /// Whether a node is a member.
+    pub fn names(&self, node: NodeId) -> bool {
+        self.members.binary_search_by_key(&node, |member| member.id).is_ok()
+    }
     /// Q: how many partitions the slot space is cut into.
     pub fn partitions(&self) -> u16 {
         self.partitions

@@ -76,7 +76,7 @@ impl Node {
     fn named(config: Config, seed: u64, durable: &DurableState, recovered: LogPosition) -> Self {
         let passport = durable.identity.as_ref().expect("a named node has an identity");
         let founding = passport.founding.clone();
-        assert!(founding.members().iter().any(|member| member.id == passport.me), "the founding record names us");
+        assert!(founding.names(passport.me), "the founding record names us");
         let boot = Boot(durable.boot.0 + 1);
         let incarnation = passport.incarnation;
         let shared = Shared {
@@ -262,8 +262,7 @@ fn hear(
     message: Message,
 ) {
     let Message { sender, clock, epoch, body } = message;
-    let is_member = cx.shared.founding.members().iter().any(|member| member.id == from);
-    if !is_member || from == cx.shared.me {
+    if !cx.shared.founding.names(from) || from == cx.shared.me {
         return cx.sometimes("node: a message from no member");
     }
     match (identity.standing(), body) {

@@ -33,6 +33,7 @@ use crate::effect::{ClientResponse, Notice, Outcome, PhaseKind, Unavailable};
 use crate::id::{CallId, Key, NodeId, OperationId, RequestId};
 use crate::input::{ClientRequest, Command};
 use crate::message::{Body, ReplicaReply, ReplicaRequest, StampRule, Wanted};
+use crate::placement::Placement;
 use crate::quorum::{Tally, Verdict};
 use crate::time::Instant;
 use crate::timers::Timer;
@@ -93,8 +94,8 @@ enum Phase {
     Query(Query),
     /// Stores a record. `write_back` when it serves a read.
     Store { tally: Tally, record: Record, write_back: bool },
-    /// Answered; late answers to the query still show who lags.
-    Linger { newest: Record },
+    /// Answered; late answers to the query still show who lags. Ends when every home has spoken.
+    Linger { newest: Record, tally: Tally },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ impl Coordinator {
         if let Some(id) = &admitted.id {
             self.operations.begin(id.clone(), request, &admitted.key, admitted.goal.content());
         }
-        let homes = cx.shared.placement.preference_list(&admitted.key, admitted.n).to_vec();
+        let homes = homes(&cx.shared.placement, cx.shared.me, &admitted);
         let pending = Pending {
             request,
             calls: alloc::vec![call],
@@ -361,6 +362,13 @@ impl Coordinator {
             assert!(shared.timers.is_set(Timer::Request(pending.request)), "each open request will end");
         }
     }
+}
+
+/// Whom a request asks: every home, unless one answer is enough and the copy is our own.
+fn homes(placement: &Placement, me: NodeId, admitted: &admission::Admitted) -> Vec<NodeId> {
+    let homes = placement.preference_list(&admitted.key, admitted.n);
+    let is_read = matches!(admitted.goal, Goal::Get { .. });
+    if is_read && admitted.needed == 1 && homes.contains(&me) { alloc::vec![me] } else { homes.to_vec() }
 }
 
 impl Goal {

@@ -32,12 +32,17 @@ impl Coordinator {
                     self.query_done(cx, request);
                 }
             }
-            Phase::Linger { newest } if found.version < newest.version => {
-                let record = newest.clone();
-                self.repair_in_background(cx, request, from, record);
+            Phase::Linger { newest, tally } => {
+                let lagging = (found.version < newest.version).then(|| newest.clone());
+                tally.ack(from);
+                let all_answered = tally.silent().next().is_none();
+                if let Some(record) = lagging {
+                    self.repair_in_background(cx, request, from, record);
+                }
+                if all_answered {
+                    self.end(cx, request);
+                }
             }
-            // A newer write has reached it meanwhile, or it is up to date.
-            Phase::Linger { .. } => {}
             Phase::AwaitStamp { .. } | Phase::Store { .. } => {}
         }
     }
@@ -83,31 +88,24 @@ impl Coordinator {
         let record = query.record();
         let laggards: Vec<_> =
             query.reported.iter().filter(|(_, version)| *version < query.newest).map(|&(home, _)| home).collect();
-        let all_answered = query.reported.len() == pending.homes.len();
+        let tally = query.tally.clone();
         self.answer(cx, request, response);
         match record {
-            Some(record) => self.linger(cx, request, record, &laggards, all_answered),
+            Some(newest) => self.linger(cx, request, newest, tally, &laggards),
             None => self.end(cx, request),
         }
     }
 
     /// Repairs whoever is known to lag, and stays a little to see who else does.
-    fn linger(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: RequestId,
-        newest: Record,
-        laggards: &[NodeId],
-        all_answered: bool,
-    ) {
+    fn linger(&mut self, cx: &mut Context<'_>, request: RequestId, newest: Record, tally: Tally, laggards: &[NodeId]) {
         for &home in laggards {
             self.repair_in_background(cx, request, home, newest.clone());
         }
-        if all_answered {
+        if tally.silent().next().is_none() {
             return self.end(cx, request);
         }
         let pending = self.pending(request).expect("only a request in flight lingers");
-        pending.phase = Phase::Linger { newest };
+        pending.phase = Phase::Linger { newest, tally };
         let until = cx.instant() + cx.shared.config.resend_interval;
         cx.shared.timers.set(Timer::Request(request), until);
     }
