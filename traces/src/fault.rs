@@ -1,0 +1,465 @@
+//! What can go wrong, as records of a schedule: printable, and removable one by one.
+//!
+//! A record says *what* happens to *whom* from when until when. Where a fault needs chance (which messages of a lossy
+//! period are lost, which unsynced sectors survive a crash) the record carries the rate or the bits, and the run's
+//! streams decide the rest; so taking one record out changes nothing about the others.
+
+use crate::names;
+use quorate_core::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// A fault and when it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// When it happens or begins.
+    pub at: u64,
+    /// What.
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+/// What happens to the unsynced sectors of a disk when its node crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFate {
+    /// None of them survives.
+    LoseUnsynced,
+    /// All of them do: a process that dies leaves the page cache alone.
+    KeepUnsynced,
+    /// Each decides for itself, drawn from the disk's stream.
+    AnySubset,
+}
+
+/// Where exactly a node crashes, once the time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CrashPoint {
+    /// At once.
+    Now,
+    /// While it carries out the effects of an input: after `effects` of them.
+    Handling {
+        /// Inputs that pass first.
+        after: u32,
+        /// Effects of the fatal input that are still carried out.
+        effects: u32,
+    },
+    /// Before the next batch is written.
+    BeforeWrite,
+    /// When the next batch is written and not synced.
+    BeforeSync,
+    /// When the next batch is durable, and the node does not know yet.
+    BeforeReport,
+}
+
+/// What goes wrong. Times are absolute; `until` is when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum Fault {
+    /// Nothing passes between the two sides; whoever is on neither sees both.
+    Partition {
+        /// One side.
+        #[serde(with = "names::nodes")]
+        a: Vec<NodeId>,
+        /// The other.
+        #[serde(with = "names::nodes")]
+        b: Vec<NodeId>,
+        /// Its end.
+        until: u64,
+    },
+    /// Nothing passes in this direction.
+    OneWay {
+        /// Senders.
+        #[serde(with = "names::nodes")]
+        from: Vec<NodeId>,
+        /// Receivers.
+        #[serde(with = "names::nodes")]
+        to: Vec<NodeId>,
+        /// Its end.
+        until: u64,
+    },
+    /// Each node sees only its two neighbours by number.
+    Ring {
+        /// Its end.
+        until: u64,
+    },
+    /// A partition that comes and goes.
+    Flap {
+        /// One side.
+        #[serde(with = "names::nodes")]
+        a: Vec<NodeId>,
+        /// The other.
+        #[serde(with = "names::nodes")]
+        b: Vec<NodeId>,
+        /// Cut and open for so long each.
+        period: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// Messages of one kind do not pass.
+    Filter {
+        /// Which kind.
+        kind: String,
+        /// Its end.
+        until: u64,
+    },
+    /// Messages are lost.
+    Loss {
+        /// How many in a million.
+        per_million: u32,
+        /// Its end.
+        until: u64,
+    },
+    /// Messages arrive twice, the copy soon after.
+    Duplicate {
+        /// How many in a million.
+        per_million: u32,
+        /// Its end.
+        until: u64,
+    },
+    /// Messages are kept, and come again much later: after crashes, in other epochs of the run.
+    Replay {
+        /// How many in a million.
+        per_million: u32,
+        /// The longest that one is kept.
+        within: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// Bits turn in messages on the way.
+    Corrupt {
+        /// How many messages in a million.
+        per_million: u32,
+        /// Its end.
+        until: u64,
+    },
+    /// A link is slow.
+    SlowLink {
+        /// Senders.
+        #[serde(with = "names::nodes")]
+        from: Vec<NodeId>,
+        /// Receivers.
+        #[serde(with = "names::nodes")]
+        to: Vec<NodeId>,
+        /// Added to each latency.
+        by: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// A node's process dies.
+    Crash {
+        /// Which.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Where exactly.
+        point: CrashPoint,
+        /// What its disk keeps.
+        disk: DiskFate,
+        /// How long it stays down.
+        down: u64,
+    },
+    /// All nodes lose power at once.
+    PowerLoss {
+        /// What their disks keep.
+        disk: DiskFate,
+        /// How long until the first is back; the others follow one by one.
+        down: u64,
+    },
+    /// A node stands still, and goes on as if nothing had been.
+    Pause {
+        /// Which.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Its end.
+        until: u64,
+    },
+    /// The next sync fails and forgets; the node stops and restarts from its disk.
+    SyncFails {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Which unsynced sectors reach the disk all the same, as bits.
+        persisted: u64,
+        /// Whether reads still show what was forgotten.
+        visible: bool,
+        /// How long the node stays down.
+        down: u64,
+    },
+    /// The next write fails after so many sectors; the node stops and restarts from its disk.
+    WriteFails {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Sectors that are written.
+        sectors: u32,
+        /// How long the node stays down.
+        down: u64,
+    },
+    /// No new log segment fits.
+    DiskFull {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Its end.
+        until: u64,
+    },
+    /// Every disk operation takes longer.
+    SlowDisk {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Added to each.
+        by: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// One bit at rest turns.
+    Rot {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Which of the written sectors, modulo their number.
+        sector: u64,
+        /// Which bit of it.
+        bit: u32,
+    },
+    /// A write lands elsewhere, or a read at the next start looks elsewhere.
+    Misdirect {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Sectors beside the right place.
+        sectors: i32,
+        /// A write; otherwise a read.
+        write: bool,
+    },
+    /// A node dies, and comes back with an empty disk.
+    Wipe {
+        /// Which.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// How long it stays down.
+        down: u64,
+    },
+    /// A node dies, and comes back with its disk as it was at an earlier time, without the identity.
+    Restore {
+        /// Which.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// When the copy was taken.
+        taken: u64,
+        /// Whether the identity was removed, as the restore command does.
+        marked: bool,
+        /// How long it stays down.
+        down: u64,
+    },
+    /// Syncs report success and do nothing.
+    Lying {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Its end.
+        until: u64,
+    },
+    /// The wall clock jumps.
+    ClockStep {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// How far; back if negative.
+        by: i64,
+    },
+    /// The wall clock stands still.
+    ClockFreeze {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Its end.
+        until: u64,
+    },
+    /// Both clocks change their speed.
+    ClockDrift {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// How much too fast, in parts per million.
+        ppm: i64,
+    },
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
+        /// Kinds of faults, as sweeps count them and `--faults` names them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum FaultKind { $($(#[$doc])* $name,)* }
+
+        impl FaultKind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The word used in files and on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// See [`Fault::Partition`].
+    Partition = "partition",
+    /// See [`Fault::OneWay`].
+    OneWay = "one-way",
+    /// See [`Fault::Ring`].
+    Ring = "ring",
+    /// See [`Fault::Flap`].
+    Flap = "flap",
+    /// See [`Fault::Filter`].
+    Filter = "filter",
+    /// See [`Fault::Loss`].
+    Loss = "loss",
+    /// See [`Fault::Duplicate`].
+    Duplicate = "duplicate",
+    /// See [`Fault::Replay`].
+    Replay = "replay",
+    /// See [`Fault::Corrupt`].
+    Corrupt = "corrupt",
+    /// See [`Fault::SlowLink`].
+    SlowLink = "slow-link",
+    /// See [`Fault::Crash`].
+    Crash = "crash",
+    /// See [`Fault::PowerLoss`].
+    PowerLoss = "power-loss",
+    /// See [`Fault::Pause`].
+    Pause = "pause",
+    /// See [`Fault::SyncFails`].
+    SyncFails = "sync-fails",
+    /// See [`Fault::WriteFails`].
+    WriteFails = "write-fails",
+    /// See [`Fault::DiskFull`].
+    DiskFull = "disk-full",
+    /// See [`Fault::SlowDisk`].
+    SlowDisk = "slow-disk",
+    /// See [`Fault::Rot`].
+    Rot = "rot",
+    /// See [`Fault::Misdirect`].
+    Misdirect = "misdirect",
+    /// See [`Fault::Wipe`].
+    Wipe = "wipe",
+    /// See [`Fault::Restore`].
+    Restore = "restore",
+    /// See [`Fault::Lying`].
+    Lying = "lying",
+    /// See [`Fault::ClockStep`].
+    ClockStep = "clock-step",
+    /// See [`Fault::ClockFreeze`].
+    ClockFreeze = "clock-freeze",
+    /// See [`Fault::ClockDrift`].
+    ClockDrift = "clock-drift",
+    /// A clock that is wrong from the beginning: [`crate::ClockPlan`].
+    ClockSkew = "clock-skew",
+    /// A client that goes away: [`crate::Op::gone`].
+    ClientGone = "client-gone",
+    /// A client that asks again: [`crate::Op::retry`].
+    ClientRetry = "client-retry",
+}
+
+impl FaultKind {
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
+impl Fault {
+    /// Its kind.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Partition { .. } => FaultKind::Partition,
+            Self::OneWay { .. } => FaultKind::OneWay,
+            Self::Ring { .. } => FaultKind::Ring,
+            Self::Flap { .. } => FaultKind::Flap,
+            Self::Filter { .. } => FaultKind::Filter,
+            Self::Loss { .. } => FaultKind::Loss,
+            Self::Duplicate { .. } => FaultKind::Duplicate,
+            Self::Replay { .. } => FaultKind::Replay,
+            Self::Corrupt { .. } => FaultKind::Corrupt,
+            Self::SlowLink { .. } => FaultKind::SlowLink,
+            Self::Crash { .. } => FaultKind::Crash,
+            Self::PowerLoss { .. } => FaultKind::PowerLoss,
+            Self::Pause { .. } => FaultKind::Pause,
+            Self::SyncFails { .. } => FaultKind::SyncFails,
+            Self::WriteFails { .. } => FaultKind::WriteFails,
+            Self::DiskFull { .. } => FaultKind::DiskFull,
+            Self::SlowDisk { .. } => FaultKind::SlowDisk,
+            Self::Rot { .. } => FaultKind::Rot,
+            Self::Misdirect { .. } => FaultKind::Misdirect,
+            Self::Wipe { .. } => FaultKind::Wipe,
+            Self::Restore { .. } => FaultKind::Restore,
+            Self::Lying { .. } => FaultKind::Lying,
+            Self::ClockStep { .. } => FaultKind::ClockStep,
+            Self::ClockFreeze { .. } => FaultKind::ClockFreeze,
+            Self::ClockDrift { .. } => FaultKind::ClockDrift,
+        }
+    }
+
+    /// When it ends; `None` for what happens in an instant.
+    pub fn until(&self) -> Option<u64> {
+        match *self {
+            Self::Partition { until, .. }
+            | Self::OneWay { until, .. }
+            | Self::Ring { until }
+            | Self::Flap { until, .. }
+            | Self::Filter { until, .. }
+            | Self::Loss { until, .. }
+            | Self::Duplicate { until, .. }
+            | Self::Replay { until, .. }
+            | Self::Corrupt { until, .. }
+            | Self::SlowLink { until, .. }
+            | Self::Pause { until, .. }
+            | Self::DiskFull { until, .. }
+            | Self::SlowDisk { until, .. }
+            | Self::Lying { until, .. }
+            | Self::ClockFreeze { until, .. } => Some(until),
+            Self::Crash { .. }
+            | Self::PowerLoss { .. }
+            | Self::SyncFails { .. }
+            | Self::WriteFails { .. }
+            | Self::Rot { .. }
+            | Self::Misdirect { .. }
+            | Self::Wipe { .. }
+            | Self::Restore { .. }
+            | Self::ClockStep { .. }
+            | Self::ClockDrift { .. } => None,
+        }
+    }
+
+    /// Whom it names, in order; empty where it concerns everybody.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Self::Partition { a, b, .. } | Self::Flap { a, b, .. } => a.iter().chain(b).copied().collect(),
+            Self::OneWay { from, to, .. } | Self::SlowLink { from, to, .. } => from.iter().chain(to).copied().collect(),
+            Self::Crash { n, .. }
+            | Self::Pause { n, .. }
+            | Self::SyncFails { n, .. }
+            | Self::WriteFails { n, .. }
+            | Self::DiskFull { n, .. }
+            | Self::SlowDisk { n, .. }
+            | Self::Rot { n, .. }
+            | Self::Misdirect { n, .. }
+            | Self::Wipe { n, .. }
+            | Self::Restore { n, .. }
+            | Self::Lying { n, .. }
+            | Self::ClockStep { n, .. }
+            | Self::ClockFreeze { n, .. }
+            | Self::ClockDrift { n, .. } => vec![*n],
+            Self::Ring { .. }
+            | Self::Filter { .. }
+            | Self::Loss { .. }
+            | Self::Duplicate { .. }
+            | Self::Replay { .. }
+            | Self::Corrupt { .. }
+            | Self::PowerLoss { .. } => Vec::new(),
+        }
+    }
+}
