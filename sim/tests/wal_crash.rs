@@ -106,6 +106,25 @@ fn every_crash_point_and_every_crash_of_its_recovery_keeps_what_was_acknowledged
     assert!(openings > 5_000, "only {openings} openings");
 }
 
+#[test]
+fn a_cut_whose_sync_failed_is_made_again_although_it_already_reads_as_zeros() {
+    let mut world = World::new(SimDisk::new(ROOM));
+    // A batch of two sectors whose second holds one letter; the lights go out, and only the first is there.
+    for step in [append(0, 1, 445), Step::Seal, Step::Write] {
+        world.step(&step);
+    }
+    world.disk.crash_keeping(|_, sector| sector == 0);
+    // The first attempt to cut it fails, and leaves zeros in the cache that never reach the platter.
+    world.disk.arm(Fault::SyncFails { persisted: 0, visible: true });
+    let _ = world.reopen();
+    // The next batch brings the same letters to the second sector, and the lights go out again.
+    for step in [append(0, 1, 446), Step::Seal, Step::Write] {
+        world.step(&step);
+    }
+    world.disk.crash_keeping(|_, sector| sector == 1);
+    assert_eq!(world.reopen().last, Position::ZERO, "the first batch stays cut");
+}
+
 /// A log of several segments, one of them recycled, and what its disk and its records are.
 struct Written {
     disk: SimDisk,

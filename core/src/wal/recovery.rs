@@ -288,9 +288,9 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         }
         for (segment, offset) in self.ends() {
             self.note_cut(segment, offset)?;
-            let sector = self.reader.bytes(segment, offset, u64::from(SECTOR_BYTES))?;
-            if sector.is_some_and(|sector| sector.iter().any(|byte| *byte != 0)) {
-                let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
+            // Even where zeros are read: they may come from an earlier attempt whose sync failed.
+            let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
+            if offset + u64::from(SECTOR_BYTES) <= self.reader.segments[segment].bytes {
                 self.reader.disk.write(self.reader.segments[segment].id, offset, &[zeros])?;
                 unsettled.push(segment);
             }
