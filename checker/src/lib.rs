@@ -1,1 +1,46 @@
-//! checker
+//! Judges recorded histories of replicated stores.
+//!
+//! Give it what clients saw, from a simulator, a real cluster or anybody's test, and it says whether some order
+//! explains every answer. It shares no code with the store it judges.
+//!
+//! ```
+//! use quorate_checker::{History, Kind, Operation, Options, Value, Verdict, check_history};
+//!
+//! let mut history = History::new();
+//! let (c1, c2) = (history.client("c1"), history.client("c2"));
+//! let k = history.key("k");
+//! history.push(Operation::new(c1, k, Kind::Write, Value::text("old"), 0, 10));
+//! history.push(Operation::new(c1, k, Kind::Write, Value::text("new"), 20, 30));
+//! history.push(Operation::new(c2, k, Kind::Read, Value::text("old"), 40, 50));
+//!
+//! let report = check_history(&history, &Options::default());
+//! assert_eq!(report.verdict, Verdict::Violation);
+//! let violation = report.first_violation(&history).expect("one key is at fault");
+//! assert_eq!(violation.operations.len(), 3);
+//! println!("{}", violation.words);
+//! ```
+
+mod certificate;
+mod check;
+mod cluster;
+mod explain;
+mod history;
+mod inequality;
+mod model;
+mod read;
+mod register;
+mod search;
+mod value;
+mod write;
+
+pub use certificate::{Identity, Refusal};
+pub use check::{
+    Anomaly, Blocked, Budget, FailedCas, KeyReport, Method, Options, Report, Verdict, Violation, check_history, verify,
+};
+pub use explain::describe;
+pub use history::{
+    ByKey, ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names, Operation, OperationId, Outcome, TIME_MIN, Time,
+};
+pub use read::{ReadError, read_jsonl};
+pub use value::{Short, Value};
+pub use write::write_jsonl;

@@ -1,0 +1,125 @@
+//! Writers: a history as a file.
+
+use std::io::{self, Write};
+
+use crate::Value;
+use crate::history::{History, Kind, Level, NEVER, Operation, Outcome};
+use crate::read::encode_base64;
+
+/// Writes a history in our own form, a header and one line per operation.
+pub fn write_jsonl(history: &History, mut to: impl Write) -> io::Result<()> {
+    writeln!(to, "{{\"quorate_history\":1,\"model\":\"kv\",\"clock\":\"{}\"}}", history.clock().name())?;
+    let mut line = String::new();
+    for operation in history.operations() {
+        line.clear();
+        write_operation(history, operation, &mut line);
+        line.push('\n');
+        to.write_all(line.as_bytes())?;
+    }
+    to.flush()
+}
+
+/// Puts the line of one operation at the end of `line`.
+fn write_operation(history: &History, operation: &Operation, line: &mut String) {
+    let called = match operation.kind {
+        Kind::Read => "get",
+        Kind::Write if operation.value.is_absent() => "del",
+        Kind::Write => "put",
+        Kind::Cas => "cas",
+        Kind::Append => "append",
+        Kind::Add => "add",
+        Kind::Remove => "remove",
+        Kind::Enqueue => "enqueue",
+        Kind::Dequeue => "dequeue",
+    };
+    line.push_str("{\"p\":");
+    put_text(history.client_name(operation.client), line);
+    line.push_str(",\"f\":\"");
+    line.push_str(called);
+    line.push_str("\",\"k\":");
+    put_text(history.key_name(operation.key), line);
+    let is_read = matches!(operation.kind, Kind::Read | Kind::Dequeue);
+    match operation.kind {
+        Kind::Cas => {
+            line.push_str(",\"from\":");
+            put_value(operation.expected(), line);
+            line.push_str(",\"to\":");
+            put_value(&operation.value, line);
+        }
+        Kind::Write if operation.value.is_absent() => {}
+        _ if is_read && operation.outcome != Outcome::Ok => {}
+        _ => {
+            line.push_str(",\"v\":");
+            put_value(&operation.value, line);
+        }
+    }
+    if let Some(seen) = operation.seen() {
+        line.push_str(",\"seen\":");
+        put_value(seen, line);
+    }
+    let result = match operation.outcome {
+        Outcome::Ok => "ok",
+        Outcome::Fail => "fail",
+        Outcome::Unknown => "info",
+    };
+    let ret = if operation.end() == NEVER { "null".to_string() } else { operation.ret.to_string() };
+    line.push_str(&format!(",\"inv\":{},\"ret\":{ret},\"r\":\"{result}\"", operation.invoke));
+    if let Some(version) = operation.version() {
+        line.push_str(",\"ver\":");
+        put_value(version, line);
+    }
+    if operation.level != Level::Unspecified {
+        line.push_str(",\"level\":\"");
+        line.push_str(operation.level.name());
+        line.push('"');
+    }
+    line.push('}');
+}
+
+/// A value as JSON.
+pub(crate) fn put_value(value: &Value, line: &mut String) {
+    match value {
+        Value::Absent => line.push_str("null"),
+        Value::Any => line.push_str("\"?\""),
+        Value::Int(number) => line.push_str(&number.to_string()),
+        Value::Token(token) if matches!(token.as_str(), "true" | "false") || token.parse::<f64>().is_ok() => {
+            line.push_str(token);
+        }
+        Value::Token(token) => put_text(token, line),
+        Value::Fill { byte, len } => line.push_str(&format!("{{\"fill\":{byte},\"len\":{len}}}")),
+        Value::Short(_) | Value::Long(_) => {
+            let bytes = value.as_bytes().expect("both variants are byte strings");
+            match std::str::from_utf8(bytes) {
+                Ok(text) => put_text(text, line),
+                Err(_) => line.push_str(&format!("{{\"b64\":\"{}\"}}", encode_base64(bytes))),
+            }
+        }
+        Value::List(items) => {
+            line.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    line.push(',');
+                }
+                put_value(item, line);
+            }
+            line.push(']');
+        }
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn put_text(text: &str, line: &mut String) {
+    line.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            '\r' => line.push_str("\\r"),
+            control if control < ' ' => line.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => line.push(other),
+        }
+    }
+    line.push('"');
+}
