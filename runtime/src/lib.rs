@@ -1,1 +1,9 @@
 //! runtime
+#[cfg(feature = "store")]
+pub mod config;
+#[cfg(feature = "store")]
+pub mod metrics;
+#[cfg(feature = "store")]
+pub mod resp;
+#[cfg(feature = "store")]
+pub mod storage;

@@ -1,0 +1,5 @@
+//! What an operator decides about one node: `quorate.toml`, environment and flags, checked.
+
+mod secret;
+
+pub use secret::Secret;
