@@ -27,6 +27,7 @@ mod explain;
 mod history;
 mod inequality;
 mod model;
+mod online;
 mod read;
 mod register;
 mod search;
@@ -41,6 +42,7 @@ pub use explain::describe;
 pub use history::{
     ByKey, ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names, Operation, OperationId, Outcome, TIME_MIN, Time,
 };
+pub use online::{CallId, Illegal, Online, Standing};
 pub use read::{ReadError, read_jsonl};
 pub use value::{Short, Value};
 pub use write::write_jsonl;

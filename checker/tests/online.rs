@@ -1,0 +1,143 @@
+//! The online judge: the same verdicts, at the first illegal return, in the memory of what is open.
+
+mod common;
+
+use common::{Random, draw_history, draw_shape, is_linearizable};
+use quorate_checker::{FailedCas, History, Kind, NEVER, Online, Operation, Options, Time, Value, Verdict, write_jsonl};
+
+/// Invocations and returns in the order of time, invocations first where times are equal.
+fn events(history: &History) -> Vec<(Time, bool, u64)> {
+    let mut events = Vec::new();
+    for (id, operation) in history.operations().iter().enumerate() {
+        events.push((operation.invoke, false, id as u64));
+        // A client learns of an unknown outcome at some moment; it may as well be the last.
+        events.push((operation.ret, true, id as u64));
+    }
+    events.sort();
+    events
+}
+
+/// The history as it was known right after (or, with `without`, right before) a return.
+fn prefix(history: &History, events: &[(Time, bool, u64)], last: usize, without: bool) -> History {
+    let mut known = History::new();
+    let key = known.key("k");
+    let returned =
+        |id: u64| events[..last + usize::from(!without)].contains(&(history.operation(id as u32).ret, true, id));
+    for (_, is_return, id) in &events[..=last] {
+        if *is_return {
+            continue;
+        }
+        let mut operation = history.operation(*id as u32).clone();
+        operation.client = known.client(&format!("c{}", operation.client.0));
+        operation.key = key;
+        match operation.kind {
+            _ if returned(*id) => known.push(operation),
+            Kind::Read => continue,
+            _ => known.push(operation.unknown()),
+        };
+    }
+    known
+}
+
+#[test]
+fn the_first_illegal_return_is_reported_and_no_other_verdict_differs() {
+    let count = std::env::var("QUORATE_CHECKER_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let (mut legal, mut illegal, mut unclear) = (0, 0, 0);
+    for seed in 0..count {
+        let mut random = Random(seed ^ 0x00c0_ffee);
+        let shape = draw_shape(&mut random);
+        let history = draw_history(&mut random, shape);
+        let mut online = Online::new(&Options::default());
+        let events = events(&history);
+        let mut first = None;
+        for (at, (_, is_return, id)) in events.iter().enumerate() {
+            let operation = history.operation(*id as u32);
+            if !is_return {
+                online.on_invoke(*id, operation);
+            } else if online.on_return(*id, operation).is_err() {
+                first = Some(at);
+                break;
+            }
+        }
+        let judge = |history: &History, by_version| is_linearizable(history, FailedCas::Mismatch, by_version);
+        let show = || {
+            let mut text = Vec::new();
+            write_jsonl(&history, &mut text).expect("memory takes everything");
+            format!(
+                "seed {seed} {shape:?} stopped at {:?}\n{}",
+                first.map(|at| events[at]),
+                String::from_utf8_lossy(&text)
+            )
+        };
+        match (first, online.standing().verdict()) {
+            (Some(at), _) => {
+                illegal += 1;
+                assert!(!judge(&prefix(&history, &events, at, false), shape.versions), "too early: {}", show());
+                if !shape.versions && online.standing().unjudged_calls == 0 {
+                    assert!(judge(&prefix(&history, &events, at, true), false), "too late: {}", show());
+                }
+            }
+            (None, Verdict::Ok) => {
+                legal += 1;
+                assert!(judge(&history, false), "missed: {}", show());
+            }
+            (None, _) => unclear += 1,
+        }
+    }
+    println!("legal {legal} illegal {illegal} unclear {unclear}");
+    assert!(legal > count / 4 && illegal > count / 20, "legal {legal} illegal {illegal} unclear {unclear}");
+}
+
+#[test]
+fn memory_follows_what_is_open_not_what_has_happened() {
+    for swaps in [false, true] {
+        let mut random = Random(7);
+        let mut history = History::new();
+        let (client, key) = (history.client("c"), history.key("k"));
+        let mut online = Online::new(&Options::default());
+        let mut held = Value::Absent;
+        let mut most = 0;
+        for step in 0..100_000i64 {
+            let (invoke, ret) = (10 * step, 10 * step + 8);
+            let operation = if random.chance(50) {
+                Operation::new(client, key, Kind::Read, held.clone(), invoke, ret)
+            } else {
+                let new = if random.chance(10) { Value::Absent } else { Value::Int(step) };
+                let old = std::mem::replace(&mut held, new.clone());
+                if swaps && !new.is_absent() {
+                    Operation::cas(client, key, old, new, invoke, ret)
+                } else {
+                    Operation::new(client, key, Kind::Write, new, invoke, ret)
+                }
+            };
+            online.on_invoke(step as u64, &operation);
+            online.on_return(step as u64, &operation).expect("a legal return");
+            most = most.max(online.standing().held);
+        }
+        assert_eq!(online.standing().verdict(), Verdict::Ok);
+        assert!(most < 200, "{most} things were held at once");
+    }
+}
+
+#[test]
+fn an_open_read_may_still_return_what_was_there_when_it_began() {
+    let mut history = History::new();
+    let (reader, writer, key) = (history.client("r"), history.client("w"), history.key("k"));
+    let mut online = Online::new(&Options::default());
+    let read = |value: i64, ret: Time| Operation::new(reader, key, Kind::Read, Value::Int(value), 5, ret);
+    let write = |online: &mut Online, id: i64| {
+        let operation = Operation::new(writer, key, Kind::Write, Value::Int(id), 10 * id, 10 * id + 5);
+        online.on_invoke(id as u64, &operation);
+        online.on_return(id as u64, &operation).expect("a write is always legal");
+    };
+    write(&mut online, 0);
+    online.on_invoke(1_000, &read(0, NEVER));
+    (1..200).for_each(|id| write(&mut online, id));
+    let mut twin = online.clone();
+    assert!(online.on_return(1_000, &read(150, 5_000)).is_ok());
+    assert!(twin.on_return(1_000, &read(-1, 5_000)).is_err());
+    // Once it has returned, a read that begins later may not see the old value any more.
+    let late = Operation::new(reader, key, Kind::Read, Value::Int(150), 5_001, 5_002);
+    online.on_invoke(1_001, &late);
+    assert!(online.on_return(1_001, &late).is_err());
+}
