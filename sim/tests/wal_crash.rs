@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn survivors_are_a_prefix_that_holds_everything_acknowledged(steps in steps(true)) {
+    fn survivors_are_a_prefix_that_holds_everything_acknowledged(steps in steps()) {
         World::new(SimDisk::new(ROOM)).run(&steps);
     }
 }

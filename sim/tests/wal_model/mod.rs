@@ -56,9 +56,8 @@ pub enum Step {
     },
 }
 
-/// Steps in proportions that reach every state often. `faults`: whether disks may fail.
-pub fn steps(faults: bool) -> impl Strategy<Value = Vec<Step>> {
-    let fault_weight = u32::from(faults);
+/// Steps in proportions that reach every state often.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0..9_u32, 0..4_u8, 0..900_usize).prop_map(|(label, letter, bytes)| Step::Append { label, letter, bytes }),
         8 => Just(Step::Seal),
@@ -69,7 +68,7 @@ pub fn steps(faults: bool) -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Prepared),
         2 => (0..6_u64).prop_map(|back| Step::Release { back }),
         1 => any::<bool>().prop_map(Step::Full),
-        2 * fault_weight => any::<u64>().prop_map(Step::Fault),
+        2 => any::<u64>().prop_map(Step::Fault),
         1 => Just(Step::Kill),
         1 => any::<u64>().prop_map(|seed| Step::Crash { seed }),
         1 => (any::<u64>(), 0..4_u32).prop_map(|(seed, changes)| Step::CrashTwice { seed, changes }),
