@@ -2,6 +2,8 @@
 #[cfg(feature = "store")]
 pub mod config;
 #[cfg(feature = "store")]
+pub mod disk;
+#[cfg(feature = "store")]
 pub mod metrics;
 #[cfg(feature = "store")]
 pub mod resp;
