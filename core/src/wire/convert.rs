@@ -12,7 +12,7 @@ use crate::id::{Boot, Epoch, Incarnation, Key, LogPosition, NodeId, RequestId};
 use crate::message::{Body, Found, IdentityMessage, IdentityRefusal, Message, Refusal, ReplicaReply, ReplicaRequest};
 use crate::message::{Sender, StampRule, Wanted};
 use crate::version::{Actor, Content, Dot, Hlc, Record, Version};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message as _;
 
 /// A message as it travels: the page that prost writes, and the value behind it.
@@ -36,9 +36,11 @@ macro_rules! metas {
             pub(super) fn encoded_len(&self) -> usize {
                 match self { $(Self::$kind(meta) => meta.encoded_len()),* }
             }
-            pub(super) fn encode(&self, buffer: &mut BytesMut) {
-                match self { $(Self::$kind(meta) => meta.encode(buffer)),* }
-                    .expect("a growing buffer has room");
+            /// Fills `room`, which is as long as [`Self::encoded_len`] says.
+            pub(super) fn encode(&self, mut room: &mut [u8]) {
+                match self { $(Self::$kind(meta) => meta.encode(&mut room)),* }
+                    .expect("the room is as long as prost asked for");
+                assert!(room.is_empty(), "prost writes as much as it announced");
             }
             /// # Errors
             /// `Malformed` where prost cannot read it. It allocates nothing: keys are slices of `bytes`.
@@ -88,7 +90,7 @@ fn identity(head: Option<meta::Head>, message: &IdentityMessage) -> Meta {
                 IdentityRefusal::StateLost { heard } => (meta::IdentityReason::StateLost, None, Some(heard.0)),
                 IdentityRefusal::OtherFounding => (meta::IdentityReason::OtherFounding, None, None),
             };
-            Meta::Refused(meta::Refused { head, boot: boot.0, nonce, reason: reason.into(), known, heard })
+            Meta::Refused(meta::Refused { head, boot: boot.0, nonce, reason: Some(reason.into()), known, heard })
         }
         IdentityMessage::Stranger { boot } => Meta::Stranger(meta::Stranger { head, boot: boot.0 }),
     }
@@ -102,7 +104,7 @@ fn request(head: Option<meta::Head>, message: &ReplicaRequest) -> Letter {
                 Wanted::Version => meta::Wanted::Version,
             };
             let request = request_meta(*request, *phase);
-            let meta = meta::Query { head, request, key: key.bytes().clone(), wanted: wanted.into() };
+            let meta = meta::Query { head, request, key: key.bytes().clone(), wanted: Some(wanted.into()) };
             Letter { meta: Meta::Query(meta), tail: Bytes::new() }
         }
         ReplicaRequest::Store { request, phase, key, record: Record { version, content }, stamp } => {
@@ -116,7 +118,7 @@ fn request(head: Option<meta::Head>, message: &ReplicaRequest) -> Letter {
                 request: request_meta(*request, *phase),
                 key: key.bytes().clone(),
                 version: version_meta(*version),
-                stamp: stamp.into(),
+                stamp: Some(stamp.into()),
                 value_bytes,
                 tombstone,
             };
@@ -145,7 +147,10 @@ fn reply(head: Option<meta::Head>, message: &ReplicaReply) -> Letter {
                 Refusal::StorageFailed => (meta::RefusalReason::StorageFailed, None, None),
             };
             let request = request_meta(*request, *phase);
-            (Meta::Refusal(meta::Refusal { head, request, reason: reason.into(), by_micros, current }), Bytes::new())
+            (
+                Meta::Refusal(meta::Refusal { head, request, reason: Some(reason.into()), by_micros, current }),
+                Bytes::new(),
+            )
         }
     };
     Letter { meta, tail }
@@ -226,7 +231,7 @@ impl TryFrom<Letter> for Message {
 }
 
 fn identity_refusal(meta: &meta::Refused) -> Result<IdentityRefusal, FrameError> {
-    let reason = meta::IdentityReason::try_from(meta.reason).map_err(|_| malformed("reason", Fault::UnknownNumber))?;
+    let reason = number::<meta::IdentityReason>(meta.reason, "reason")?;
     let is_known = reason == meta::IdentityReason::OtherIncarnation;
     let is_heard = reason == meta::IdentityReason::StateLost;
     let known = Incarnation(detail(meta.known, is_known, "known")?);
@@ -241,7 +246,7 @@ fn identity_refusal(meta: &meta::Refused) -> Result<IdentityRefusal, FrameError>
 
 fn query_from(meta: meta::Query) -> Result<ReplicaRequest, FrameError> {
     let (request, phase) = request_from(meta.request)?;
-    let wanted = match meta::Wanted::try_from(meta.wanted).map_err(|_| malformed("wanted", Fault::UnknownNumber))? {
+    let wanted = match number(meta.wanted, "wanted")? {
         meta::Wanted::Record => Wanted::Record,
         meta::Wanted::Version => Wanted::Version,
     };
@@ -252,7 +257,7 @@ fn store_from(meta: meta::Store, tail: Bytes) -> Result<ReplicaRequest, FrameErr
     let (request, phase) = request_from(meta.request)?;
     let key = key_from(meta.key)?;
     let version = version_from(meta.version, "version", "version.hlc")?;
-    let stamp = match meta::StampRule::try_from(meta.stamp).map_err(|_| malformed("stamp", Fault::UnknownNumber))? {
+    let stamp = match number(meta.stamp, "stamp")? {
         meta::StampRule::Fresh => StampRule::Fresh,
         meta::StampRule::Existing => StampRule::Existing,
     };
@@ -262,7 +267,7 @@ fn store_from(meta: meta::Store, tail: Bytes) -> Result<ReplicaRequest, FrameErr
 }
 
 fn refusal_from(meta: &meta::Refusal) -> Result<Refusal, FrameError> {
-    let reason = meta::RefusalReason::try_from(meta.reason).map_err(|_| malformed("reason", Fault::UnknownNumber))?;
+    let reason = number::<meta::RefusalReason>(meta.reason, "reason")?;
     let by_micros = detail(meta.by_micros, reason == meta::RefusalReason::ClockAhead, "by_micros")?;
     let current = Epoch(detail(meta.current, reason == meta::RefusalReason::StaleEpoch, "current")?);
     Ok(match reason {
@@ -272,6 +277,12 @@ fn refusal_from(meta: &meta::Refusal) -> Result<Refusal, FrameError> {
         meta::RefusalReason::DiskFull => Refusal::DiskFull,
         meta::RefusalReason::StorageFailed => Refusal::StorageFailed,
     })
+}
+
+/// The variant of an enum that must be there.
+fn number<T: TryFrom<i32>>(number: Option<i32>, field: &'static str) -> Result<T, FrameError> {
+    let number = number.ok_or(malformed(field, Fault::Absent))?;
+    T::try_from(number).map_err(|_| malformed(field, Fault::UnknownNumber))
 }
 
 /// A number that belongs to one reason: there with that reason, absent (and 0) with every other.

@@ -25,8 +25,9 @@ use super::convert::Meta;
 use super::error::{Fault, FrameError};
 use crate::config::Config;
 use crate::id::ClusterId;
+use alloc::vec;
 use alloc::vec::Vec;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append};
 
 /// No frame is longer, header included: what a control message waits for at most.
@@ -304,7 +305,7 @@ impl Encoded {
 }
 
 /// Cuts a message into frames. A message of one frame costs one allocation: header and meta together.
-pub(super) fn cut(cluster: ClusterId, stream: u32, meta: &Meta, tail: &Bytes) -> Encoded {
+pub(super) fn cut(cluster: ClusterId, stream: u32, meta: &Meta, tail: Bytes) -> Encoded {
     let meta_bytes = meta.encoded_len();
     let message_bytes = meta_bytes + tail.len();
     let priority = Priority::of(meta.kind(), message_bytes);
@@ -312,10 +313,10 @@ pub(super) fn cut(cluster: ClusterId, stream: u32, meta: &Meta, tail: &Bytes) ->
     assert!(tail.len() <= Config::VALUE_BYTES_LIMIT, "values are bounded when a coordinator admits them");
 
     let frames = message_bytes.div_ceil(PAYLOAD_BYTES_MAX);
-    let mut heads = BytesMut::with_capacity(frames * HEADER_BYTES + meta_bytes);
-    heads.put_bytes(0, HEADER_BYTES);
-    meta.encode(&mut heads);
-    assert_eq!(heads.len(), HEADER_BYTES + meta_bytes, "prost writes as much as it announced");
+    let mut heads = vec![0; frames * HEADER_BYTES + meta_bytes];
+    let (first_head, other_heads) = heads.split_at_mut(HEADER_BYTES + meta_bytes);
+    // Into a slice, not a growing buffer: that is half the price, and the length is known.
+    meta.encode(&mut first_head[HEADER_BYTES..]);
 
     let mut header = Header {
         kind: meta.kind() as u8,
@@ -327,23 +328,24 @@ pub(super) fn cut(cluster: ClusterId, stream: u32, meta: &Meta, tail: &Bytes) ->
         offset: 0,
     };
     let first_part = header.payload_bytes() - meta_bytes;
-    let written = header.write(&heads[HEADER_BYTES..], &tail[..first_part]);
-    heads[..HEADER_BYTES].copy_from_slice(&written);
+    let written = header.write(&first_head[HEADER_BYTES..], &tail[..first_part]);
+    first_head[..HEADER_BYTES].copy_from_slice(&written);
     if header.is_last() {
-        let first = Frame { head: heads.freeze(), value: tail.clone() };
+        let first = Frame { head: heads.into(), value: tail };
         return Encoded { priority, first, rest: Vec::new() };
     }
 
     let mut parts = Vec::with_capacity(frames - 1);
     let mut from = first_part;
-    while from < tail.len() {
+    for head in other_heads.chunks_exact_mut(HEADER_BYTES) {
         header.offset += PAYLOAD_BYTES_MAX as u32;
         let part = from..from + header.payload_bytes();
         from = part.end;
-        heads.put_slice(&header.write(&[], &tail[part.clone()]));
+        head.copy_from_slice(&header.write(&[], &tail[part.clone()]));
         parts.push(part);
     }
-    let mut heads = heads.freeze();
+    assert_eq!(from, tail.len(), "every byte of the value has its frame");
+    let mut heads = Bytes::from(heads);
     let first = Frame { head: heads.split_to(HEADER_BYTES + meta_bytes), value: tail.slice(..first_part) };
     let frame = |part| Frame { head: heads.split_to(HEADER_BYTES), value: tail.slice(part) };
     Encoded { priority, first, rest: parts.into_iter().map(frame).collect() }

@@ -81,7 +81,7 @@ impl Hello {
     /// The hello as bytes: one frame.
     pub fn encode(&self) -> Bytes {
         let meta = meta::Hello { from: self.from.0, to: self.to.0, founding: self.founding };
-        cut(self.cluster, 0, &Meta::Hello(meta), &Bytes::new()).into_bytes()
+        cut(self.cluster, 0, &Meta::Hello(meta), Bytes::new()).into_bytes()
     }
 
     /// Takes a hello from the front of `input`; `None` when more bytes are needed. What follows it is left for a

@@ -65,5 +65,5 @@ use convert::Letter;
 /// When the message's value is longer than [`crate::config::Config::VALUE_BYTES_LIMIT`]: no coordinator lets one in.
 pub fn encode(cluster: ClusterId, stream: u32, message: &Message) -> Encoded {
     let Letter { meta, tail } = Letter::from(message);
-    frame::cut(cluster, stream, &meta, &tail)
+    frame::cut(cluster, stream, &meta, tail)
 }

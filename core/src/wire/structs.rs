@@ -88,8 +88,8 @@ pub(super) struct Refused {
     pub(super) boot: u64,
     #[prost(fixed64, tag = "3")]
     pub(super) nonce: u64,
-    #[prost(enumeration = "IdentityReason", tag = "4")]
-    pub(super) reason: i32,
+    #[prost(enumeration = "IdentityReason", optional, tag = "4")]
+    pub(super) reason: Option<i32>,
     /// With `OtherIncarnation` only.
     #[prost(fixed64, optional, tag = "5")]
     pub(super) known: Option<u64>,
@@ -123,8 +123,8 @@ pub(super) struct Query {
     pub(super) request: Option<Request>,
     #[prost(bytes = "bytes", tag = "3")]
     pub(super) key: Bytes,
-    #[prost(enumeration = "Wanted", tag = "4")]
-    pub(super) wanted: i32,
+    #[prost(enumeration = "Wanted", optional, tag = "4")]
+    pub(super) wanted: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
@@ -145,8 +145,8 @@ pub(super) struct Store {
     pub(super) key: Bytes,
     #[prost(message, optional, tag = "4")]
     pub(super) version: Option<Version>,
-    #[prost(enumeration = "StampRule", tag = "5")]
-    pub(super) stamp: i32,
+    #[prost(enumeration = "StampRule", optional, tag = "5")]
+    pub(super) stamp: Option<i32>,
     /// Length of the tail. Absent when the content is a tombstone.
     #[prost(uint32, optional, tag = "6")]
     pub(super) value_bytes: Option<u32>,
@@ -193,8 +193,8 @@ pub(super) struct Refusal {
     pub(super) head: Option<Head>,
     #[prost(message, optional, tag = "2")]
     pub(super) request: Option<Request>,
-    #[prost(enumeration = "RefusalReason", tag = "3")]
-    pub(super) reason: i32,
+    #[prost(enumeration = "RefusalReason", optional, tag = "3")]
+    pub(super) reason: Option<i32>,
     /// With `ClockAhead` only.
     #[prost(uint64, optional, tag = "4")]
     pub(super) by_micros: Option<u64>,
