@@ -8,4 +8,6 @@ pub mod metrics;
 #[cfg(feature = "store")]
 pub mod resp;
 #[cfg(feature = "store")]
+pub mod peer;
+#[cfg(feature = "store")]
 pub mod storage;
