@@ -1,10 +1,13 @@
 //! The command line: one file per command. Each command parses its flags, calls one of our libraries, prints, and says
 //! how the process ends. Nothing here decides a verdict.
 
+mod check;
 mod completion;
 mod console;
 mod exit;
 mod help;
+#[cfg(feature = "store")]
+mod store;
 mod units;
 mod version;
 
@@ -33,6 +36,9 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Check(check::Check),
+    #[cfg(feature = "store")]
+    Bench(store::bench::Bench),
     Version(version::Version),
     Completion(completion::Completion),
     Help(help::Help),
@@ -60,6 +66,9 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(command: Command, console: &Console) -> Ended {
     match command {
+        Command::Check(check) => check.run(console),
+        #[cfg(feature = "store")]
+        Command::Bench(bench) => bench.run(console),
         Command::Version(version) => version.run(console),
         Command::Completion(completion) => completion.run(),
         Command::Help(help) => help.run(Cli::command()),

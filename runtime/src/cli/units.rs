@@ -5,8 +5,15 @@
 use std::time::Duration;
 
 #[cfg_attr(not(feature = "store"), allow(dead_code))]
-const SIZES: [(&str, u64); 7] =
-    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1)];
+const SIZES: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
 
 /// `250ms`, `1.5s`, `2m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -18,9 +25,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         ("m", 60_000_000_000),
         ("h", 3_600_000_000_000),
     ];
-    scaled(text, &UNITS).map(Duration::from_nanos).ok_or_else(|| {
-        format!("'{text}' is no duration; write a number with its unit, such as 250ms, 10s or 2m")
-    })
+    scaled(text, &UNITS)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| format!("'{text}' is no duration; write a number with its unit, such as 250ms, 10s or 2m"))
 }
 
 /// `256B`, `4KiB`, `1MiB`; a bare number is bytes.
@@ -111,10 +118,19 @@ mod tests {
 
     #[test]
     fn sizes_and_counts_read_as_people_write_them() {
-        for (text, bytes) in [("256", Some(256)), ("4KiB", Some(4_096)), ("1MB", Some(1_000_000)), ("1 MiB", Some(1 << 20)), ("1mib", None), ("1TiBs", None)] {
+        for (text, bytes) in [
+            ("256", Some(256)),
+            ("4KiB", Some(4_096)),
+            ("1MB", Some(1_000_000)),
+            ("1 MiB", Some(1 << 20)),
+            ("1mib", None),
+            ("1TiBs", None),
+        ] {
             assert_eq!(size(text).ok(), bytes, "{text}");
         }
-        for (text, number) in [("1000", Some(1_000)), ("1e5", Some(100_000)), ("10k", Some(10_000)), ("1e99", None), ("many", None)] {
+        for (text, number) in
+            [("1000", Some(1_000)), ("1e5", Some(100_000)), ("10k", Some(10_000)), ("1e99", None), ("many", None)]
+        {
             assert_eq!(count(text).ok(), number, "{text}");
         }
     }

@@ -1,0 +1,5 @@
+//! The commands of the real store: a node, its clients, load on it, and a whole cluster on this machine.
+
+pub(crate) mod bench;
+mod record;
+mod resp;
