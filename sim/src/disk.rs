@@ -46,10 +46,12 @@ static ZEROS: [u8; SECTOR_BYTES as usize] = [0; SECTOR_BYTES as usize];
 pub enum Fault {
     /// A segment is not made or recycled; nothing has changed.
     CreateFails,
-    /// A write reports failure after this many of its sectors.
+    /// A write fails after this many of its sectors.
     WriteFails {
         /// How many sectors were written.
         sectors: u32,
+        /// What it reports. Even space that was set aside can run out, on file systems that never overwrite.
+        error: DiskError,
     },
     /// A sync reports failure and forgets what it should have written.
     SyncFails {
@@ -299,9 +301,9 @@ impl Disk for SimDisk {
             Some(_) | None => offset,
         };
         match failing {
-            Some(Fault::WriteFails { sectors }) => {
+            Some(Fault::WriteFails { sectors, error }) => {
                 segment.write(offset, chunks, u64::from(sectors));
-                Err(DiskError::Io)
+                Err(error)
             }
             Some(_) | None => {
                 segment.write(offset, chunks, u64::MAX);
@@ -519,7 +521,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_has_written_its_beginning() {
         let mut disk = disk();
-        disk.arm(Fault::WriteFails { sectors: 1 });
+        disk.arm(Fault::WriteFails { sectors: 1, error: DiskError::Io });
         let long = Bytes::from(vec![b'x'; 1_024]);
         assert_eq!(disk.write(SEGMENT, 0, &[long]), Err(DiskError::Io));
         assert_eq!((get(&mut disk, 511, 2), disk.unsynced().count()), ("x.".into(), 1));

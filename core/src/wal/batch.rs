@@ -22,7 +22,7 @@ impl Prepare {
     /// Makes the segment. Report the result with [`super::Log::prepared`].
     pub fn carry_out<D: Disk + ?Sized>(&self, disk: &mut D) -> Result<(), DiskError> {
         match self.from {
-            Some(from) => disk.recycle(from, self.segment),
+            Some(from) => disk.recycle(from, self.segment).map_err(half_done),
             None => disk.create(self.segment),
         }
     }
@@ -81,7 +81,7 @@ impl Batch {
     }
 }
 
-/// Space has been set aside before, so a disk that is full now has failed half-way; only creation fails cleanly.
+/// The space was set aside before, so a disk that is full now has failed half-way; only creation fails cleanly.
 fn half_done(error: DiskError) -> DiskError {
     match error {
         DiskError::Full | DiskError::Io => DiskError::Io,

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 /// The name of a segment. Never reused: a recycled file gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SegmentId {
-    /// The order of segments in the log. Gaps are ordinary.
+    /// The order of segments in the log; never used twice. Gaps are ordinary.
     pub sequence: u64,
-    /// A number that nobody outside the node can guess. Every batch repeats it, so no bytes that a client sends can
-    /// pass for one.
+    /// A number that no other segment has and nobody outside the node can guess. Every batch repeats it, so neither
+    /// what a recycled file held before nor bytes that a client sends can pass for a batch of this segment.
     pub salt: u64,
     /// The size of the segment. A shorter file has lost its end.
     pub bytes: u32,
@@ -30,7 +30,7 @@ impl fmt::Display for SegmentId {
 /// Why a disk did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DiskError {
-    /// No space is left. From [`Disk::create`] and [`Disk::recycle`] only: nothing was changed.
+    /// No space is left. From [`Disk::create`] only: nothing was changed.
     Full,
     /// There is no such segment.
     Missing,

@@ -6,15 +6,14 @@
 //! |--------|-------|------------|--------------------------------------------------------------------------|
 //! | 0      | 4     | magic      | `QWL1`                                                                   |
 //! | 4      | 4     | checksum   | crc32c of everything from offset 8 to the end of the index               |
-//! | 8      | 8     | sequence   | of the segment                                                           |
-//! | 16     | 8     | salt       | of the segment                                                           |
-//! | 24     | 4     | offset     | of this batch in the segment: a misdirected write is no batch            |
-//! | 28     | 4     | bytes      | of the whole batch, padding included: the next one starts behind them    |
-//! | 32     | 8     | batch      | number of this batch, rising through the life of the log                 |
-//! | 40     | 8     | first      | position of the first record; everything before it was durable when this batch was sealed (the mark) |
-//! | 48     | 4     | previous   | checksum field of the batch before: a batch that was cut away never fits |
-//! | 52     | 4     | records    | number of records; 0 in a batch that is only a mark                      |
-//! | 56     | 12 each | index    | length, label and crc32c of each record                                  |
+//! | 8      | 8     | salt       | of the segment, which no other segment shares                            |
+//! | 16     | 4     | offset     | of this batch in the segment: a misdirected write is no batch            |
+//! | 20     | 4     | bytes      | of the whole batch, padding included: the next one starts behind them    |
+//! | 24     | 8     | batch      | number of this batch, rising through the life of the log                 |
+//! | 32     | 8     | first      | position of the first record; everything before it was durable when this batch was sealed (the mark) |
+//! | 40     | 4     | previous   | checksum field of the batch before: one that was cut away never fits     |
+//! | 44     | 4     | records    | number of records; 0 in a batch that is only a mark                      |
+//! | 48     | 12 each | index    | length, label and crc32c of each record                                  |
 //! |        |       | records    | one behind the other, then zeros up to `bytes`                           |
 //!
 //! The header's checksum covers the checksums of the records, so a header that reads well names exactly which record
@@ -30,7 +29,7 @@ use super::{Position, SegmentId};
 /// Batches start at multiples of this, whatever block size wrote them: where recovery looks for them after damage.
 pub(super) const SECTOR_BYTES: u32 = 512;
 /// Bytes before the index.
-pub(super) const HEADER_BYTES: u32 = 56;
+pub(super) const HEADER_BYTES: u32 = 48;
 /// Bytes of the index per record.
 pub(super) const INDEX_BYTES: u32 = 12;
 /// No batch of any configuration is longer; bounds what a reader of a foreign file allocates.
@@ -91,7 +90,6 @@ impl Header {
         let mut out = BytesMut::with_capacity(self.payload_at() as usize);
         out.put_slice(&MAGIC);
         out.put_u32_le(0);
-        out.put_u64_le(self.segment.sequence);
         out.put_u64_le(self.segment.salt);
         out.put_u32_le(self.offset);
         out.put_u32_le(self.bytes);
@@ -115,11 +113,8 @@ impl Header {
 /// take. None if it cannot be one. Says nothing about the checksum.
 pub(super) fn header_bytes(fixed: &[u8], segment: SegmentId, offset: u32, room: u64) -> Option<u32> {
     let fixed: &[u8; HEADER_BYTES as usize] = fixed.first_chunk()?;
-    let ours = fixed[..4] == MAGIC
-        && u64_at(fixed, 8) == segment.sequence
-        && u64_at(fixed, 16) == segment.salt
-        && u32_at(fixed, 24) == offset;
-    let (bytes, records) = (u32_at(fixed, 28), u32_at(fixed, 52));
+    let ours = fixed[..4] == MAGIC && u64_at(fixed, 8) == segment.salt && u32_at(fixed, 16) == offset;
+    let (bytes, records) = (u32_at(fixed, 20), u32_at(fixed, 44));
     // The checksum comes later, so every number may still be anything.
     let bounded = bytes <= BATCH_BYTES_LIMIT && bytes % SECTOR_BYTES == 0 && records <= BATCH_RECORDS_LIMIT;
     if !ours || !bounded || u64::from(bytes) > room {
@@ -127,8 +122,8 @@ pub(super) fn header_bytes(fixed: &[u8], segment: SegmentId, offset: u32, room: 
     }
     let length = HEADER_BYTES + INDEX_BYTES * records;
     // A first position of 0 would leave the mark below zero; the last position and the next batch must be numbers.
-    let first = u64_at(fixed, 40);
-    let counts = first > 0 && first.checked_add(u64::from(records)).is_some() && u64_at(fixed, 32) < u64::MAX;
+    let first = u64_at(fixed, 32);
+    let counts = first > 0 && first.checked_add(u64::from(records)).is_some() && u64_at(fixed, 24) < u64::MAX;
     (length <= bytes && counts).then_some(length)
 }
 
@@ -148,10 +143,10 @@ pub(super) fn decode(bytes: &[u8], segment: SegmentId, offset: u32, room: u64) -
     let header = Header {
         segment,
         offset,
-        bytes: u32_at(bytes, 28),
-        batch: u64_at(bytes, 32),
-        first: Position(u64_at(bytes, 40)),
-        previous: u32_at(bytes, 48),
+        bytes: u32_at(bytes, 20),
+        batch: u64_at(bytes, 24),
+        first: Position(u64_at(bytes, 32)),
+        previous: u32_at(bytes, 40),
         index,
     };
     let payload: u64 = header.index.iter().map(|entry| u64::from(entry.bytes)).sum();

@@ -81,8 +81,8 @@ struct InFlight {
     segment: SegmentId,
     /// It is the first batch of its segment.
     begins: bool,
-    /// The segment is made by the batch itself.
-    prepare: Option<Prepare>,
+    /// That segment is made by the batch itself.
+    makes_segment: bool,
     end: u32,
     checksum: u32,
     last: Position,
@@ -209,7 +209,8 @@ impl Log {
 
         let last = header.last();
         let end = offset + bytes as u32;
-        self.in_flight = Some(InFlight { id, segment, begins, prepare: prepare.clone(), end, checksum, last, records });
+        self.in_flight =
+            Some(InFlight { id, segment, begins, makes_segment: prepare.is_some(), end, checksum, last, records });
         Some(Batch { id, prepare, segment, offset, last, records, bytes: bytes as u32, chunks })
     }
 
@@ -281,7 +282,7 @@ impl Log {
                 Prepared::Ready
             }
             Err(DiskError::Full) => {
-                self.space_refused(&prepare);
+                self.upcoming = Upcoming::Refused;
                 Prepared::Full
             }
             Err(DiskError::Io | DiskError::Missing) => {
@@ -289,11 +290,6 @@ impl Log {
                 Prepared::Stopped
             }
         }
-    }
-
-    fn space_refused(&mut self, prepare: &Prepare) {
-        self.spares.extend(prepare.from);
-        self.upcoming = Upcoming::Refused;
     }
 
     fn stop(&mut self) {
@@ -314,18 +310,18 @@ impl Log {
         }
         let in_flight = self.in_flight.take().expect("only a sealed batch is reported, and once");
         assert!(in_flight.id == batch);
-        match (result, &in_flight.prepare) {
+        match (result, in_flight.makes_segment) {
             (Ok(()), _) => {
                 self.synced_batch(&in_flight);
                 Committed::Synced(self.synced)
             }
-            (Err(DiskError::Full), Some(prepare)) => {
-                self.space_refused(prepare);
+            (Err(DiskError::Full), true) => {
+                self.upcoming = Upcoming::Refused;
                 self.refuse_unsynced();
                 Committed::Refused(self.synced)
             }
             // After a sync that failed the pages may look clean and be lost: a second sync would promise nothing.
-            (Err(DiskError::Full), None) | (Err(DiskError::Io | DiskError::Missing), _) => {
+            (Err(DiskError::Full), false) | (Err(DiskError::Io | DiskError::Missing), _) => {
                 self.stop();
                 Committed::Stopped(self.synced)
             }

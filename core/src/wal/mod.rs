@@ -19,7 +19,7 @@
 //! random salt ([`SegmentId`]); there is no segment header that could be lost. A segment holds batches, each aligned
 //! to [`Options::block_bytes`], so that no write ever touches a block that holds acknowledged records. A batch is a
 //! header, an index (length, label and checksum of each record), the records, and zeros up to the block; `format.rs`
-//! has the table. Each header repeats sequence, salt and offset, so what an earlier life of a recycled file, a
+//! has the table. Each header repeats salt and offset, so what an earlier life of a recycled file, a
 //! misdirected write, or a client's value left behind is never mistaken for a batch: a value cannot name the salt.
 //!
 //! **The mark.** One batch is in flight at a time, and the next is sealed only when it is durable. So a batch whose
@@ -28,9 +28,10 @@
 //!
 //! **Recovery** ([`Log::open`]) walks the batches. Damage with a later batch behind it is *loss of acknowledged
 //! state*: reported in [`Recovered::lost`], by record and label where the index can still be read, and never cut
-//! away. Damage with nothing behind it is a torn tail: it is cut, and the cut is durable before `open` returns. The
-//! newest batch is written and synced once more, because it may have been read from a page cache that the disk never
-//! saw (a sync that failed may leave its pages looking clean).
+//! away. Damage with nothing behind it is a torn tail: it is cut. Before `open` returns, the newest batch is written
+//! and synced once more, because it may have been read from a page cache that the disk never saw (a sync that failed
+//! may leave its pages looking clean); then a mark is written over whatever stands behind it. The mark is one sector:
+//! at every moment either the torn batch or the mark proves what came before.
 //!
 //! **What the log cannot see**: the loss of its newest whole segments together with every later mark. Peers that
 //! remember a node's durable position can.

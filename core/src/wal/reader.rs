@@ -144,16 +144,20 @@ impl Batch {
     }
 }
 
-/// Whether `batch` is the very next one behind `newest`. Before the first batch anything is.
-fn follows(newest: Option<&Batch>, batch: &Batch) -> bool {
+/// Whether `batch` may stand behind `newest`, with or without others between them. Before the first batch anything may.
+///
+/// What was cut away in an earlier life, could not be read then and can be read now, fails one of the three: its number
+/// or its records have been given again, or it continues a batch that is not the one before it.
+fn continues(newest: Option<&Batch>, batch: &Batch) -> bool {
     newest.is_none_or(|newest| {
+        let is_next = batch.header.batch == newest.header.batch + 1;
         batch.header.batch > newest.header.batch
-            && batch.header.mark() == newest.header.last()
-            && batch.header.previous == newest.checksum
+            && batch.header.mark() >= newest.header.last()
+            && (!is_next || batch.header.previous == newest.checksum)
     })
 }
 
-/// Whether `batch` belongs to the log somewhere behind `newest`.
-fn continues(newest: Option<&Batch>, batch: &Batch) -> bool {
-    newest.is_none_or(|newest| batch.header.batch > newest.header.batch && batch.header.mark() >= newest.header.last())
+/// Whether `batch` may stand behind `newest` with no record between them.
+fn follows(newest: Option<&Batch>, batch: &Batch) -> bool {
+    continues(newest, batch) && newest.is_none_or(|newest| batch.header.mark() == newest.header.last())
 }

@@ -5,9 +5,6 @@
 //! positions say exactly what is missing. Not found: this is the end of the log, and what stands there is a tail that
 //! was being written when the lights went out.
 //!
-//! A candidate continues the log when its batch number is above the last one read and its first position is not below
-//! the next one expected; leftovers that were cut in an earlier life fail one or the other.
-//!
 //! State: only while [`Log::open`] runs, one window of the disk and at most one batch in memory.
 
 use alloc::vec::Vec;
@@ -124,7 +121,7 @@ impl Log {
         let mut walk = Walk::new(reader, applied);
         walk.run(on_record)?;
         walk.report_behind();
-        walk.settle_tail()?;
+        walk.settle_tail(options.block_bytes)?;
         let log = walk.log(options);
         log.check_invariants();
         Ok((log, walk.recovered))
@@ -275,28 +272,64 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         }
     }
 
-    /// Makes the end of the log certain: the newest batch durable, and nothing behind it that could pass for another.
-    fn settle_tail(&mut self) -> Result<(), DiskError> {
-        let mut unsettled: Vec<usize> = Vec::new();
+    /// Makes the end of the log certain: the newest batch is durable, a mark behind it proves it, and no torn batch is
+    /// left that could come back.
+    ///
+    /// In this order: the mark must not be there before what it proves, and a torn batch may be the only proof of what
+    /// is lost until the mark is there.
+    fn settle_tail(&mut self, block_bytes: u32) -> Result<(), DiskError> {
+        let ends = self.ends();
+        ends.iter().try_for_each(|(segment, offset)| self.note_cut(*segment, *offset))?;
+        let mut is_marked = false;
         if let Some(newest) = self.newest.clone() {
             // What was just read may exist in a page cache only, with pages that a failed sync left looking clean: a
             // sync alone would not bring them to the disk.
             let bytes = self.reader.bytes(newest.segment, newest.offset(), u64::from(newest.header.bytes))?;
             let id = self.reader.segments[newest.segment].id;
             self.reader.disk.write(id, newest.offset(), bytes.as_slice())?;
-            unsettled.push(newest.segment);
+            self.reader.disk.sync(id)?;
+            is_marked = self.write_mark(&newest, block_bytes)?;
         }
-        for (segment, offset) in self.ends() {
-            self.note_cut(segment, offset)?;
-            // Even where zeros are read: they may come from an earlier attempt whose sync failed.
-            let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
-            if offset + u64::from(SECTOR_BYTES) <= self.reader.segments[segment].bytes {
-                self.reader.disk.write(self.reader.segments[segment].id, offset, &[zeros])?;
-                unsettled.push(segment);
+        if !is_marked && !self.recovered.lost.is_empty() {
+            return Ok(());
+        }
+        for (segment, offset) in ends {
+            let found = self.reader.segments[segment];
+            let is_overwritten = self.newest.as_ref().is_some_and(|n| n.segment == segment && n.offset() == offset);
+            if !is_overwritten && offset + u64::from(SECTOR_BYTES) <= found.bytes {
+                // Even where zeros are read: they may come from an earlier attempt whose sync failed.
+                let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
+                self.reader.disk.write(found.id, offset, &[zeros])?;
+                self.reader.disk.sync(found.id)?;
             }
         }
-        unsettled.dedup();
-        unsettled.into_iter().try_for_each(|segment| self.reader.disk.sync(self.reader.segments[segment].id))
+        Ok(())
+    }
+
+    /// Writes a batch without records behind `newest`, over whatever torn batch stands there. It is one sector, so it
+    /// is there or not. False if there is no room, or the file has lost its end.
+    fn write_mark(&mut self, newest: &Batch, block_bytes: u32) -> Result<bool, DiskError> {
+        let found = self.reader.segments[newest.segment];
+        // The batch after it starts at a block again, even if an earlier life had smaller ones.
+        let end = (newest.end() + u64::from(SECTOR_BYTES)).next_multiple_of(u64::from(block_bytes));
+        if !found.is_whole() || end > found.bytes {
+            return Ok(false);
+        }
+        let header = Header {
+            segment: found.id,
+            offset: newest.end() as u32,
+            bytes: (end - newest.end()) as u32,
+            batch: newest.header.batch + 1,
+            first: self.recovered.last.max(self.applied).next(),
+            previous: newest.checksum,
+            index: Vec::new(),
+        };
+        let (encoded, checksum) = header.encode();
+        let padding = Bytes::from_static(&[0; SECTOR_BYTES as usize]).slice(encoded.len()..);
+        self.reader.disk.write(found.id, newest.end(), &[encoded, padding])?;
+        self.reader.disk.sync(found.id)?;
+        self.newest = Some(Batch { segment: newest.segment, header, checksum });
+        Ok(true)
     }
 
     /// Where a batch that must not come back could stand: behind the newest, at the start of each later segment, and
@@ -305,8 +338,8 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         let tail = self.newest.as_ref().map(|newest| (newest.segment, newest.end()));
         let later = tail.map_or(0, |(segment, _)| segment + 1)..self.reader.segments.len();
         let torn = self.torn.as_ref().map(|torn| (torn.segment, torn.offset()));
-        let mut ends: Vec<(usize, u64)> =
-            tail.into_iter().chain(later.map(|segment| (segment, 0))).chain(torn).collect();
+        let ends = tail.into_iter().chain(later.map(|segment| (segment, 0))).chain(torn);
+        let mut ends: Vec<(usize, u64)> = ends.collect();
         ends.sort_unstable();
         ends.dedup();
         ends
@@ -344,7 +377,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             last = last.max(if at < self.start { self.applied } else { self.last_in[at] });
             log.held.push_back(Held { id: found.id, last, whole: found.is_whole() });
         }
-        log.batch_next = self.torn.as_ref().or(self.newest.as_ref()).map_or(1, |batch| batch.header.batch + 1);
+        log.batch_next = self.newest.as_ref().map_or(1, |batch| batch.header.batch + 1);
         if let Some(newest) = &self.newest {
             log.previous = newest.checksum;
             log.unmarked = !newest.header.index.is_empty();
