@@ -42,12 +42,6 @@ macro_rules! metas {
                     .expect("the room is as long as prost asked for");
                 assert!(room.is_empty(), "prost writes as much as it announced");
             }
-            /// # Errors
-            /// `Malformed` where prost cannot read it. It allocates nothing: keys are slices of `bytes`.
-            pub(super) fn decode(kind: Kind, bytes: Bytes) -> Result<Self, FrameError> {
-                match kind { $(Kind::$kind => meta::$kind::decode(bytes).map(Self::$kind)),* }
-                    .map_err(|_| malformed("meta", Fault::Unreadable))
-            }
         }
     };
 }
@@ -176,58 +170,83 @@ fn content_meta(content: Option<&Content>) -> (Option<u32>, bool, Bytes) {
     }
 }
 
-impl TryFrom<Letter> for Message {
-    type Error = FrameError;
-
-    fn try_from(Letter { meta, tail }: Letter) -> Result<Self, FrameError> {
-        if !tail.is_empty() && !matches!(meta, Meta::Store(_) | Meta::Found(_)) {
-            return Err(malformed("value", Fault::Unexpected));
+/// The message whose meta and tail `payload` holds. Key and value are slices of it.
+///
+/// # Errors
+/// `Malformed` names the first field that holds what no peer of ours writes; `UnexpectedKind` for a hello, which the
+/// runtime takes from a connection before it makes a decoder for the rest.
+pub(super) fn open(kind: Kind, meta_bytes: u32, payload: Bytes) -> Result<Message, FrameError> {
+    // From the page to the message in one step for each kind: a common enum between them would be moved three times.
+    match kind {
+        Kind::Hello => Err(FrameError::UnexpectedKind { theirs: kind as u8 }),
+        Kind::Introduce => {
+            let meta::Introduce { head, nonce, recovered, founding } = read_alone(meta_bytes, payload)?;
+            let recovered = LogPosition(recovered);
+            message_from(head, Body::Identity(IdentityMessage::Introduce { nonce, recovered, founding }))
         }
-        let (head, body) = match meta {
-            // The runtime takes the hello from a connection before it makes a decoder for the rest.
-            Meta::Hello(_) => return Err(FrameError::UnexpectedKind { theirs: Kind::Hello as u8 }),
-            Meta::Introduce(meta::Introduce { head, nonce, recovered, founding }) => {
-                let recovered = LogPosition(recovered);
-                (head, Body::Identity(IdentityMessage::Introduce { nonce, recovered, founding }))
-            }
-            Meta::Known(meta::Known { head, boot, nonce }) => {
-                (head, Body::Identity(IdentityMessage::Known { boot: Boot(boot), nonce }))
-            }
-            Meta::Refused(refused) => {
-                let reason = identity_refusal(&refused)?;
-                let (boot, nonce) = (Boot(refused.boot), refused.nonce);
-                (refused.head, Body::Identity(IdentityMessage::Refused { boot, nonce, reason }))
-            }
-            Meta::Stranger(meta::Stranger { head, boot }) => {
-                (head, Body::Identity(IdentityMessage::Stranger { boot: Boot(boot) }))
-            }
-            Meta::Query(query) => (query.head, Body::Replica(query_from(query)?)),
-            Meta::Store(store) => (store.head, Body::Replica(store_from(store, tail)?)),
-            Meta::Found(meta::Found { head, request, version, value_bytes, tombstone }) => {
-                let (request, phase) = request_from(request)?;
-                let version = version_from(version, "version", "version.hlc")?;
-                let found = Found { version, content: content_from(value_bytes, tombstone, tail)? };
-                (head, Body::ReplicaReply(ReplicaReply::Found { request, phase, found }))
-            }
-            Meta::Stored(meta::Stored { head, request, held }) => {
-                let (request, phase) = request_from(request)?;
-                let held = version_from(held, "held", "held.hlc")?;
-                (head, Body::ReplicaReply(ReplicaReply::Stored { request, phase, held }))
-            }
-            Meta::Refusal(meta) => {
-                let (request, phase) = request_from(meta.request)?;
-                let refusal = refusal_from(&meta)?;
-                (meta.head, Body::ReplicaReply(ReplicaReply::Refused { request, phase, refusal }))
-            }
-        };
-        let head = head.ok_or(malformed("head", Fault::Absent))?;
-        let sender = Sender {
-            incarnation: Incarnation(head.incarnation),
-            boot: Boot(head.boot),
-            position: LogPosition(head.position),
-        };
-        Ok(Self { sender, clock: hlc_from(head.clock, "head.clock")?, epoch: Epoch(head.epoch), body })
+        Kind::Known => {
+            let meta::Known { head, boot, nonce } = read_alone(meta_bytes, payload)?;
+            message_from(head, Body::Identity(IdentityMessage::Known { boot: Boot(boot), nonce }))
+        }
+        Kind::Refused => {
+            let refused: meta::Refused = read_alone(meta_bytes, payload)?;
+            let (boot, nonce, reason) = (Boot(refused.boot), refused.nonce, identity_refusal(&refused)?);
+            message_from(refused.head, Body::Identity(IdentityMessage::Refused { boot, nonce, reason }))
+        }
+        Kind::Stranger => {
+            let meta::Stranger { head, boot } = read_alone(meta_bytes, payload)?;
+            message_from(head, Body::Identity(IdentityMessage::Stranger { boot: Boot(boot) }))
+        }
+        Kind::Query => {
+            let query: meta::Query = read_alone(meta_bytes, payload)?;
+            message_from(query.head, Body::Replica(query_from(query)?))
+        }
+        Kind::Store => {
+            let (store, tail) = read::<meta::Store>(meta_bytes, payload)?;
+            message_from(store.head, Body::Replica(store_from(store, tail)?))
+        }
+        Kind::Found => {
+            let (found, tail) = read::<meta::Found>(meta_bytes, payload)?;
+            let (request, phase) = request_from(found.request)?;
+            let version = version_from(found.version, "version", "version.hlc")?;
+            let content = content_from(found.value_bytes, found.tombstone, tail)?;
+            let reply = ReplicaReply::Found { request, phase, found: Found { version, content } };
+            message_from(found.head, Body::ReplicaReply(reply))
+        }
+        Kind::Stored => {
+            let meta::Stored { head, request, held } = read_alone(meta_bytes, payload)?;
+            let (request, phase) = request_from(request)?;
+            let held = version_from(held, "held", "held.hlc")?;
+            message_from(head, Body::ReplicaReply(ReplicaReply::Stored { request, phase, held }))
+        }
+        Kind::Refusal => {
+            let meta: meta::Refusal = read_alone(meta_bytes, payload)?;
+            let (request, phase) = request_from(meta.request)?;
+            let refusal = refusal_from(&meta)?;
+            message_from(meta.head, Body::ReplicaReply(ReplicaReply::Refused { request, phase, refusal }))
+        }
     }
+}
+
+/// The meta of a message, and what stands behind it.
+fn read<M: prost::Message + Default>(meta_bytes: u32, mut payload: Bytes) -> Result<(M, Bytes), FrameError> {
+    let tail = payload.split_off(meta_bytes as usize);
+    let meta = M::decode(payload).map_err(|_| malformed("meta", Fault::Unreadable))?;
+    Ok((meta, tail))
+}
+
+/// The meta of a message that carries no value.
+pub(super) fn read_alone<M: prost::Message + Default>(meta_bytes: u32, payload: Bytes) -> Result<M, FrameError> {
+    if payload.len() != meta_bytes as usize {
+        return Err(malformed("value", Fault::Unexpected));
+    }
+    M::decode(payload).map_err(|_| malformed("meta", Fault::Unreadable))
+}
+
+fn message_from(head: Option<meta::Head>, body: Body) -> Result<Message, FrameError> {
+    let meta::Head { incarnation, boot, position, clock, epoch } = head.ok_or(malformed("head", Fault::Absent))?;
+    let sender = Sender { incarnation: Incarnation(incarnation), boot: Boot(boot), position: LogPosition(position) };
+    Ok(Message { sender, clock: hlc_from(clock, "head.clock")?, epoch: Epoch(epoch), body })
 }
 
 fn identity_refusal(meta: &meta::Refused) -> Result<IdentityRefusal, FrameError> {

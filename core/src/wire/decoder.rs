@@ -7,7 +7,7 @@
 //! State: one [`Assembly`] per stream that has begun and not ended, and the first error: it is final, since nobody
 //! knows where the next frame would begin.
 
-use super::convert::{Letter, Meta};
+use super::convert::open;
 use super::error::FrameError;
 use super::frame::{HEADER_BYTES, Header, Kind, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::id::ClusterId;
@@ -88,7 +88,7 @@ impl Decoder {
                 }
                 let mut payload = input.split_to(header.frame_bytes()).freeze();
                 payload.advance(HEADER_BYTES);
-                return open_letter(kind, header.meta_bytes, payload).map(Some);
+                return open(kind, header.meta_bytes, payload).map(Some);
             }
             let slot = match slot {
                 Some(slot) => slot,
@@ -147,14 +147,8 @@ impl Assembly {
 
     fn end(self) -> Result<Message, FrameError> {
         assert_eq!(self.buffer.len(), self.message_bytes as usize, "offsets leave no gap");
-        open_letter(self.kind, self.meta_bytes, self.buffer.freeze())
+        open(self.kind, self.meta_bytes, self.buffer.freeze())
     }
-}
-
-fn open_letter(kind: Kind, meta_bytes: u32, mut payload: Bytes) -> Result<Message, FrameError> {
-    let tail = payload.split_off(meta_bytes as usize);
-    let meta = Meta::decode(kind, payload)?;
-    Message::try_from(Letter { meta, tail })
 }
 
 /// The message that `bytes` holds, all its frames one behind the other and nothing else. For hosts that carry whole
@@ -180,7 +174,7 @@ pub fn decode_whole(cluster: ClusterId, mut bytes: Bytes) -> Result<Message, Fra
         header.belongs_to(cluster)?;
         if header.is_whole() && assembly.is_none() {
             bytes.advance(HEADER_BYTES);
-            return open_letter(kind, header.meta_bytes, bytes);
+            return open(kind, header.meta_bytes, bytes);
         }
         let gathered = match &mut assembly {
             Some(gathered) => gathered,

@@ -9,8 +9,8 @@
 //!
 //! State: none. A hello takes at most [`HELLO_BYTES_MAX`] bytes, so a caller that nobody knows yet costs no more.
 
-use super::convert::Meta;
-use super::error::{Fault, FrameError};
+use super::convert::{Meta, read_alone};
+use super::error::FrameError;
 use super::frame::{HEADER_BYTES, Header, Kind, cut};
 use super::structs as meta;
 use crate::config::Founding;
@@ -96,13 +96,9 @@ impl Hello {
         if kind != Kind::Hello {
             return Err(FrameError::UnexpectedKind { theirs: kind as u8 });
         }
-        if header.meta_bytes != header.message_bytes {
-            return Err(FrameError::Malformed { field: "value", fault: Fault::Unexpected });
-        }
         let mut payload = input.split_to(header.frame_bytes()).freeze();
         payload.advance(HEADER_BYTES);
-        let Meta::Hello(meta) = Meta::decode(kind, payload)? else { unreachable!("the kind names the struct") };
-        let meta::Hello { from, to, founding } = meta;
+        let meta::Hello { from, to, founding } = read_alone(header.meta_bytes, payload)?;
         Ok(Some(Self { cluster: header.cluster(), from: NodeId(from), to: NodeId(to), founding }))
     }
 
