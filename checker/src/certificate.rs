@@ -8,11 +8,12 @@
 //! may be missing), no operation stands behind one that started after its end, and each answer is what a register
 //! would have said. Linear in the length of the key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::Value;
 use crate::cluster::{NONE, Role, Rules, interval, role};
-use crate::history::{History, OperationId, Outcome, Time};
+use crate::history::{History, Kind, NEVER, OperationId, Outcome, Time};
+use crate::model::ModelKind;
 
 /// Why a certificate is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,24 +50,35 @@ pub enum Identity {
     Version,
 }
 
-/// One register key as the verifiers see it: plain replay, nothing else.
+/// One key as the verifiers see it: plain replay, nothing else.
 pub(crate) struct Key<'a> {
     history: &'a History,
     ids: &'a [OperationId],
     rules: &'a Rules,
+    model: ModelKind,
     writer_of: HashMap<&'a Value, OperationId>,
     identity: Identity,
 }
 
-/// What the register holds, and who wrote it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct State<'a> {
-    value: &'a Value,
-    writer: OperationId,
+/// What the object holds.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum State<'a> {
+    /// A value, and who wrote it.
+    Register(&'a Value, OperationId),
+    Text(Option<Vec<u8>>),
+    Set(BTreeSet<&'a Value>),
+    Sum(i64),
+    Queue(VecDeque<&'a Value>),
 }
 
 impl<'a> Key<'a> {
-    pub(crate) fn new(history: &'a History, ids: &'a [OperationId], rules: &'a Rules, identity: Identity) -> Self {
+    pub(crate) fn new(
+        history: &'a History,
+        ids: &'a [OperationId],
+        rules: &'a Rules,
+        model: ModelKind,
+        identity: Identity,
+    ) -> Self {
         let mut writer_of = HashMap::new();
         if identity == Identity::Version {
             for id in ids {
@@ -77,22 +89,87 @@ impl<'a> Key<'a> {
                 }
             }
         }
-        Key { history, ids, rules, writer_of, identity }
+        Key { history, ids, rules, model, writer_of, identity }
     }
 
     fn initial(&self) -> State<'a> {
-        State { value: &self.rules.init, writer: NONE }
+        let init = &self.rules.init;
+        let items: &[Value] = if let Value::List(items) = init { items } else { &[] };
+        match self.model {
+            ModelKind::Auto | ModelKind::Register => State::Register(init, NONE),
+            ModelKind::Kv => State::Text(text(init)),
+            ModelKind::Set => State::Set(items.iter().collect()),
+            ModelKind::Counter => State::Sum(if let Value::Int(sum) = init { *sum } else { 0 }),
+            ModelKind::Queue => State::Queue(items.iter().collect()),
+        }
     }
 
-    /// What a register holds after an operation; `None` if it would not have answered so.
-    fn step(&self, state: State<'a>, id: OperationId) -> Option<State<'a>> {
-        match role(self.history, id, self.rules) {
-            Role::Nothing => None,
-            Role::Write(new) => Some(State { value: new, writer: id }),
-            Role::Swap(expected, new) => (expected == state.value).then_some(State { value: new, writer: id }),
-            Role::Observe(seen) => (seen == state.value && self.may_see(id, state.writer)).then_some(state),
-            Role::Differ(other) => (other != state.value && self.may_see(id, state.writer)).then_some(state),
+    /// Applies an operation; false if the object would not have answered so.
+    fn apply(&self, state: &mut State<'a>, id: OperationId) -> bool {
+        let operation = self.history.operation(id);
+        let value = &operation.value;
+        if self.is_nothing(id) {
+            return false;
         }
+        match state {
+            State::Register(held, writer) => return self.apply_register(held, writer, id),
+            State::Text(held) => match role(self.history, id, self.rules) {
+                Role::Write(new) => *held = text(new),
+                Role::Swap(expected, new) if *held == text(expected) => *held = text(new),
+                Role::Observe(seen) => return *held == text(seen),
+                Role::Differ(other) => return *held != text(other),
+                Role::Nothing if operation.kind == Kind::Append => {
+                    held.get_or_insert_default().extend(text(value).unwrap_or_default());
+                }
+                Role::Nothing | Role::Swap(..) => return false,
+            },
+            State::Set(held) => match (operation.kind, value) {
+                (Kind::Add, _) => drop(held.insert(value)),
+                (Kind::Remove, _) => drop(held.remove(value)),
+                (Kind::Read, Value::List(items)) => return *held == items.iter().collect(),
+                (Kind::Read, Value::Absent) => return held.is_empty(),
+                _ => return false,
+            },
+            State::Sum(sum) => match (operation.kind, value) {
+                (Kind::Add, Value::Int(number)) => match sum.checked_add(*number) {
+                    Some(next) => *sum = next,
+                    None => return false,
+                },
+                (Kind::Read, Value::Int(read)) => return read == sum,
+                (Kind::Read, Value::Absent) => return *sum == 0,
+                _ => return false,
+            },
+            State::Queue(held) => match (operation.kind, operation.outcome, value) {
+                (Kind::Enqueue, _, _) => held.push_back(value),
+                (Kind::Dequeue, Outcome::Unknown, _) => drop(held.pop_front()),
+                (Kind::Dequeue, _, Value::Absent) => return held.is_empty(),
+                (Kind::Dequeue, _, _) => return held.pop_front() == Some(value),
+                (Kind::Read, _, Value::List(items)) => return held.iter().copied().eq(items.iter()),
+                _ => return false,
+            },
+        }
+        true
+    }
+
+    fn apply_register(&self, held: &mut &'a Value, writer: &mut OperationId, id: OperationId) -> bool {
+        match role(self.history, id, self.rules) {
+            Role::Nothing => return false,
+            Role::Write(new) => (*held, *writer) = (new, id),
+            Role::Swap(expected, new) if expected == *held => (*held, *writer) = (new, id),
+            Role::Swap(..) => return false,
+            Role::Observe(seen) => return seen == *held && self.may_see(id, *writer),
+            Role::Differ(other) => return other != *held && self.may_see(id, *writer),
+        }
+        true
+    }
+
+    /// Does the operation constrain nothing under this model?
+    fn is_nothing(&self, id: OperationId) -> bool {
+        let operation = self.history.operation(id);
+        if matches!(operation.kind, Kind::Read | Kind::Write | Kind::Cas) {
+            return matches!(role(self.history, id, self.rules), Role::Nothing);
+        }
+        operation.outcome == Outcome::Fail || matches!(self.model, ModelKind::Auto | ModelKind::Register)
     }
 
     /// An answer that carries a version came from the write that carries the same, or, where none does, from one that
@@ -107,8 +184,7 @@ impl<'a> Key<'a> {
     }
 
     fn is_required(&self, id: OperationId) -> bool {
-        let unknown = self.history.operation(id).outcome == Outcome::Unknown;
-        !unknown && !matches!(role(self.history, id, self.rules), Role::Nothing)
+        self.history.operation(id).outcome != Outcome::Unknown && !self.is_nothing(id)
     }
 
     /// Verifies a witness order against the whole key.
@@ -126,7 +202,9 @@ impl<'a> Key<'a> {
                 return Err(Refusal::AgainstTime(*id));
             }
             latest_start = latest_start.max(start);
-            state = self.step(state, *id).ok_or(Refusal::Illegal(*id))?;
+            if !self.apply(&mut state, *id) {
+                return Err(Refusal::Illegal(*id));
+            }
         }
         match self.ids.iter().zip(in_order).find(|(id, in_order)| !in_order && self.is_required(**id)) {
             Some((id, _)) => Err(Refusal::Missing(*id)),
@@ -135,7 +213,7 @@ impl<'a> Key<'a> {
     }
 
     /// Verifies that some operations, on their own, already have no order, and that this says something about the
-    /// whole key: every write that they could have observed is among them.
+    /// whole key: every call that they could have observed is among them.
     pub(crate) fn verify_conflict(&self, conflict: &[OperationId]) -> Result<(), Refusal> {
         if conflict.len() > TRIED_MAX {
             return Err(Refusal::TooLarge(conflict.len()));
@@ -156,50 +234,99 @@ impl<'a> Key<'a> {
     }
 
     fn verify_closed(&self, conflict: &[OperationId]) -> Result<(), Refusal> {
-        for id in self.ids.iter().filter(|id| !conflict.contains(id)) {
-            let (Role::Write(value) | Role::Swap(_, value)) = role(self.history, *id, self.rules) else { continue };
-            if conflict.iter().any(|observer| self.could_observe(*observer, *id, value)) {
-                return Err(Refusal::WriterMissing(*id));
+        if let Some(missing) = self.missing_from(conflict) {
+            return Err(Refusal::WriterMissing(missing));
+        }
+        match self.is_orderable(conflict) {
+            Some(true) => Err(Refusal::Orderable),
+            Some(false) => Ok(()),
+            None => Err(Refusal::TooLarge(conflict.len())),
+        }
+    }
+
+    /// A call outside the conflict that could explain one of its answers.
+    pub(crate) fn missing_from(&self, conflict: &[OperationId]) -> Option<OperationId> {
+        let inside: HashSet<OperationId> = conflict.iter().copied().collect();
+        let mut outside = self.ids.iter().copied().filter(|id| !inside.contains(id) && !self.is_nothing(*id));
+        if !matches!(self.model, ModelKind::Auto | ModelKind::Register) {
+            // What adds up cannot be left out, unless it began after the last answer.
+            let observes = |id: &&OperationId| {
+                let kind = self.history.operation(**id).kind;
+                self.is_required(**id) && matches!(kind, Kind::Read | Kind::Cas | Kind::Dequeue)
+            };
+            let last = conflict.iter().filter(observes).map(|id| interval(self.history, *id).1).max();
+            return outside.find(|id| {
+                let operation = self.history.operation(*id);
+                let found_nothing =
+                    operation.kind == Kind::Dequeue && operation.end() != NEVER && operation.value.is_absent();
+                let changes = operation.kind != Kind::Read && operation.outcome != Outcome::Fail && !found_nothing;
+                changes && last.is_some_and(|last| interval(self.history, *id).0 <= last)
+            });
+        }
+        let mut seen = HashSet::new();
+        let mut choosy = Vec::new();
+        for id in conflict {
+            match role(self.history, *id, self.rules) {
+                Role::Nothing | Role::Write(_) => {}
+                Role::Swap(value, _) => drop(seen.insert(value)),
+                Role::Observe(value) if self.history.operation(*id).version().is_none() => drop(seen.insert(value)),
+                Role::Observe(_) | Role::Differ(_) => choosy.push(*id),
             }
         }
-        if self.is_orderable(conflict) { Err(Refusal::Orderable) } else { Ok(()) }
+        outside.find(|id| match role(self.history, *id, self.rules) {
+            Role::Write(value) | Role::Swap(_, value) => {
+                seen.contains(value) || choosy.iter().any(|observer| self.could_observe(*observer, *id, value))
+            }
+            Role::Nothing | Role::Observe(_) | Role::Differ(_) => false,
+        })
     }
 
     fn could_observe(&self, observer: OperationId, writer: OperationId, value: &Value) -> bool {
-        match role(self.history, observer, self.rules) {
-            Role::Nothing | Role::Write(_) => false,
-            Role::Swap(expected, _) => expected == value,
-            Role::Observe(seen) => seen == value && self.may_see(observer, writer),
-            Role::Differ(_) => self.may_see(observer, writer),
-        }
+        let same = match role(self.history, observer, self.rules) {
+            Role::Observe(seen) => seen == value,
+            _ => true,
+        };
+        same && self.may_see(observer, writer)
     }
 
-    /// Tries every order of at most [`TRIED_MAX`] operations, remembering the dead ends.
-    fn is_orderable(&self, ids: &[OperationId]) -> bool {
+    /// Tries every order of at most [`TRIED_MAX`] operations, remembering the dead ends; `None` if they are too many.
+    fn is_orderable(&self, ids: &[OperationId]) -> Option<bool> {
         let all = ids.iter().enumerate();
         let required: u64 = all.clone().filter(|(_, id)| self.is_required(**id)).map(|(at, _)| 1 << at).sum();
         let mut dead = HashSet::new();
         let mut stack = vec![(0u64, self.initial())];
         while let Some((done, state)) = stack.pop() {
             if done & required == required {
-                return true;
+                return Some(true);
             }
-            if !dead.insert((done, state)) {
+            if dead.len() > DEAD_ENDS_MAX {
+                return None;
+            }
+            if !dead.insert((done, state.clone())) {
                 continue;
             }
             let open = all.clone().filter(|(at, _)| required & !done & 1 << at != 0);
             let deadline = open.map(|(_, id)| interval(self.history, *id).1).min().expect("one is still open");
             for (at, id) in all.clone().filter(|(at, _)| done & 1 << at == 0) {
-                if interval(self.history, *id).0 <= deadline
-                    && let Some(next) = self.step(state, *id)
-                {
+                let mut next = state.clone();
+                if interval(self.history, *id).0 <= deadline && self.apply(&mut next, *id) {
                     stack.push((done | 1 << at, next));
                 }
             }
         }
-        false
+        Some(false)
+    }
+}
+
+/// A value as a text that can be appended to; `None` if absent.
+fn text(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Absent => None,
+        value => Some(value.as_bytes().map_or_else(|| value.to_string().into_bytes(), <[u8]>::to_vec)),
     }
 }
 
 /// The most operations a counterexample may have to be verified by trying every order.
 const TRIED_MAX: usize = 64;
+/// The most dead ends that are remembered while trying.
+const DEAD_ENDS_MAX: usize = 1_000_000;

@@ -6,8 +6,10 @@ use rayon::prelude::*;
 
 use crate::certificate::{Identity, Key, Refusal};
 use crate::cluster::{Clusters, Role, Rules, Trouble, role};
-use crate::history::{History, KeyId, Kind, OperationId, Outcome};
+use crate::history::{History, KeyId, Kind, OperationId, Outcome, Time};
+use crate::model::ModelKind;
 use crate::register::{self, Conflict};
+use crate::sweep::{self, Swept};
 use crate::{Value, explain, inequality, search};
 
 /// What a failed compare-and-set tells.
@@ -40,6 +42,8 @@ impl Default for Budget {
 /// How to judge.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which object the keys are.
+    pub model: ModelKind,
     /// What every key holds before the first write.
     pub init: Value,
     /// What a failed compare-and-set tells.
@@ -55,6 +59,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            model: ModelKind::Auto,
             init: Value::Absent,
             failed_cas: FailedCas::Mismatch,
             certificates: false,
@@ -191,6 +196,8 @@ pub struct KeyReport {
     pub key: KeyId,
     /// How many operations it has.
     pub operations: usize,
+    /// Which object it was judged as.
+    pub model: ModelKind,
     /// The answer.
     pub verdict: Verdict,
     /// How it was found.
@@ -233,7 +240,7 @@ impl Report {
     }
 }
 
-/// Judges every key of a history of registers (reads, writes, deletes, compare-and-sets).
+/// Judges every key of a history.
 pub fn check_history(history: &History, options: &Options) -> Report {
     let rules = options.rules();
     let clock = search::Clock::start(options.budget);
@@ -262,6 +269,7 @@ fn judge_key(
     let mut report = KeyReport {
         key,
         operations: ids.len(),
+        model: options.model,
         verdict: Verdict::Ok,
         method: Method::Zones,
         identity: Identity::Value,
@@ -270,31 +278,81 @@ fn judge_key(
         violation: None,
         blocked: None,
     };
-    let clusters = match Clusters::of_key(history, ids, rules) {
-        Ok(clusters) => clusters,
-        Err(Trouble::NeverWritten(path)) => {
-            report.fail(history, never_written(history, ids, path, rules));
-            return report;
-        }
-        Err(Trouble::Ambiguous(_)) => {
-            search_key(history, ids, rules, options, clock, &mut report);
-            return report;
-        }
+    let kind = match options.model {
+        // A text that nobody appends to is a register.
+        ModelKind::Auto | ModelKind::Kv => ModelKind::suggested(history, ids),
+        asked => asked,
     };
-    report.identity = clusters.identity;
-    let wanted = options.certificates || !clusters.inequalities.is_empty();
-    match register::judge(history, ids, &clusters, wanted) {
-        Err(conflict) => report.fail(history, conflict),
-        Ok(order) if clusters.inequalities.is_empty() => report.witness = options.certificates.then_some(order),
-        Ok(order) => match inequality::insert(history, &order, &clusters.inequalities, rules) {
-            Some(order) => report.witness = options.certificates.then_some(order),
-            None => {
-                report.identity = Identity::Value;
-                search_key(history, ids, rules, options, clock, &mut report);
-            }
-        },
+    report.model = kind;
+    if kind == ModelKind::Register {
+        judge_register(history, ids, rules, options, clock, &mut report);
+    } else {
+        search_key(history, ids, rules, options, clock, &mut report);
     }
     report
+}
+
+fn judge_register(
+    history: &History,
+    ids: &[OperationId],
+    rules: &Rules,
+    options: &Options,
+    clock: &search::Clock,
+    report: &mut KeyReport,
+) {
+    match Clusters::of_key(history, ids, rules) {
+        Ok(clusters) => {
+            report.identity = clusters.identity;
+            match judge_zones(history, ids, &clusters, rules, options, report) {
+                Ok(true) => return,
+                Ok(false) => return search_key(history, ids, rules, options, clock, report),
+                Err(conflict) => return report.fail(history, conflict),
+            }
+        }
+        Err(Trouble::NeverWritten(path)) => return report.fail(history, never_written(history, ids, path, rules)),
+        Err(Trouble::Ambiguous(_)) => {}
+    }
+    // Some value was written more than once. Perhaps never at one time.
+    let swept = sweep::attribute(history, ids, rules);
+    if let Swept::Clusters(clusters) = &swept {
+        report.identity = clusters.identity;
+        if let Ok(true) = judge_zones(history, ids, clusters, rules, options, report) {
+            return;
+        }
+    }
+    search_key(history, ids, rules, options, clock, report);
+    let versions = || ids.iter().any(|id| history.operation(*id).version().is_some());
+    if let (Verdict::Unknown, Swept::Illegal(id, stop)) = (report.verdict, swept)
+        && !versions()
+    {
+        let others = stop.others.into_iter().filter(|other| *other != u64::MAX).map(|other| other as OperationId);
+        let mut operations = vec![id];
+        operations.extend(others.filter(|other| *other != id));
+        report.method = Method::Zones;
+        report.blocked = None;
+        report.fail(history, Conflict { anomaly: stop.anomaly, operations });
+    }
+}
+
+/// Judges by zones. False where the zones hold but a failed call finds no place: a search must decide.
+fn judge_zones(
+    history: &History,
+    ids: &[OperationId],
+    clusters: &Clusters,
+    rules: &Rules,
+    options: &Options,
+    report: &mut KeyReport,
+) -> Result<bool, Conflict> {
+    let wanted = options.certificates || !clusters.inequalities.is_empty();
+    let mut order = register::judge(history, ids, clusters, wanted)?;
+    if !clusters.inequalities.is_empty() {
+        match inequality::insert(history, &order, &clusters.inequalities, rules) {
+            Some(fitted) => order = fitted,
+            None => return Ok(false),
+        }
+    }
+    report.witness = options.certificates.then_some(order);
+    Ok(true)
 }
 
 /// An answer without a write: was there one that definitely failed?
@@ -325,7 +383,16 @@ fn search_key(
     report: &mut KeyReport,
 ) {
     report.method = Method::Search;
-    let found = search::register(history, ids, rules, options, clock);
+    report.identity = Identity::Value;
+    let found = match search::key(history, ids, rules, report.model, options.parallel, clock) {
+        Ok(found) => found,
+        Err(id) => {
+            let budget = "a call that the model does not know";
+            report.verdict = Verdict::Unknown;
+            report.blocked = Some(Blocked { budget, proven_until: Time::MIN, window: vec![id] });
+            return;
+        }
+    };
     report.states = found.states;
     match found.answer {
         search::Answer::Ok(witness) => report.witness = options.certificates.then_some(witness),
@@ -367,7 +434,7 @@ pub(crate) fn verify_key(
     report: &KeyReport,
     rules: &Rules,
 ) -> Result<bool, Refusal> {
-    let key = Key::new(history, ids, rules, report.identity);
+    let key = Key::new(history, ids, rules, report.model, report.identity);
     match (&report.witness, &report.violation) {
         (Some(witness), None) if report.verdict == Verdict::Ok => key.verify_order(witness).map(|()| true),
         (None, Some(violation)) if report.verdict == Verdict::Violation => {

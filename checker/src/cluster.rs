@@ -44,6 +44,13 @@ pub(crate) struct Cluster {
     pub(crate) live: bool,
 }
 
+impl Cluster {
+    /// A cluster of a write that is known to have happened.
+    pub(crate) fn confirmed(writer: OperationId, source: u32) -> Self {
+        Cluster { writer, source, repeated: false, live: true }
+    }
+}
+
 /// All clusters of one key.
 #[derive(Clone, Debug)]
 pub(crate) struct Clusters {

@@ -32,6 +32,9 @@ pub fn describe(history: &History, id: OperationId) -> String {
     }
 }
 
+/// More operations than this are not listed in a sentence.
+const LISTED_MAX: usize = 8;
+
 /// The sentence for a conflict of one register key.
 pub(crate) fn words(history: &History, conflict: &Conflict) -> String {
     let ids = &conflict.operations;
@@ -57,6 +60,7 @@ pub(crate) fn words(history: &History, conflict: &Conflict) -> String {
             start(ids[1])
         ),
         Anomaly::Overlap => overlap(history, ids),
+        Anomaly::NoOrder if ids.len() <= LISTED_MAX => overlap(history, ids),
         Anomaly::NoOrder => format!(
             "no order of the operations up to {} explains every answer; the last to return was: {}",
             end(ids[ids.len() - 1]),

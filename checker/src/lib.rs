@@ -20,17 +20,22 @@
 //! println!("{}", violation.words);
 //! ```
 
+#[cfg(test)]
+extern crate self as quorate_checker;
+
 mod certificate;
 mod check;
 mod cluster;
 mod explain;
 mod history;
 mod inequality;
+mod minimize;
 mod model;
 mod online;
 mod read;
 mod register;
 mod search;
+mod sweep;
 mod value;
 mod write;
 
@@ -42,6 +47,8 @@ pub use explain::describe;
 pub use history::{
     ByKey, ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names, Operation, OperationId, Outcome, TIME_MIN, Time,
 };
+pub use minimize::minimize;
+pub use model::ModelKind;
 pub use online::{CallId, Illegal, Online, Standing};
 pub use read::{ReadError, read_jsonl};
 pub use value::{Short, Value};

@@ -136,6 +136,14 @@ pub(crate) enum Answer {
     NotJudged,
 }
 
+/// A write that is known to have happened, and the write its swap replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) cluster: ClusterNumber,
+    pub(crate) writer: CallId,
+    pub(crate) source: Option<ClusterNumber>,
+}
+
 /// Why a return is illegal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
@@ -199,6 +207,7 @@ pub(crate) struct OnlineKey {
     holding: VecDeque<(Time, CallId)>,
     /// Clusters and open calls that were left by the last sweep.
     swept_at: usize,
+    confirmed: Option<Vec<Confirmed>>,
 }
 
 impl OnlineKey {
@@ -215,10 +224,20 @@ impl OnlineKey {
             pending: FastMap::default(),
             holding: VecDeque::new(),
             swept_at: 0,
+            confirmed: None,
         };
         let initial = key.open_cluster(init, None, NONE, Time::MIN);
         key.open_block(initial, Time::MIN, NONE);
         key
+    }
+
+    /// Remembers every write that is known to have happened; memory then follows the length of the history.
+    pub(crate) fn keep_confirmed(&mut self) {
+        self.confirmed = Some(vec![Confirmed { cluster: 0, writer: NONE, source: None }]);
+    }
+
+    pub(crate) fn take_confirmed(&mut self) -> Vec<Confirmed> {
+        self.confirmed.take().unwrap_or_default()
     }
 
     pub(crate) fn on_invoke(&mut self, id: CallId, call: &Operation) -> Option<ClusterNumber> {
@@ -304,6 +323,9 @@ impl OnlineKey {
         self.next_block += 1;
         let cluster = self.clusters.get_mut(&root).expect("open");
         cluster.block = Some(number);
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.push(Confirmed { cluster: root, writer: cluster.writer, source: None });
+        }
         assert!(self.blocks.back().is_none_or(|last| last.f <= f), "first ends come in order");
         self.blocks.push_back(Block {
             number,
@@ -425,6 +447,9 @@ impl OnlineKey {
             let block = of_source.block;
             let cluster = self.clusters.get_mut(&number).expect("open");
             (cluster.block, cluster.before) = (block, Some(source));
+            if let Some(confirmed) = &mut self.confirmed {
+                confirmed.push(Confirmed { cluster: number, writer, source: Some(source) });
+            }
             self.block_mut(number).clusters.push(number);
             self.set_limit_reads(source);
             self.join(number, start, writer)?;

@@ -3,15 +3,16 @@
 //! A state is the number of the value held. Values that nothing observes share one number: no answer can tell them
 //! apart.
 
-use crate::cluster::{Role, Rules, interval, role};
-use crate::history::{History, OperationId, Outcome};
-use crate::model::Model;
+use crate::Value;
+use crate::cluster::{Role, Rules, role};
+use crate::history::{History, OperationId};
+use crate::model::{Calls, Model};
 use crate::search::Call;
 use crate::value::FastMap;
 
 /// What a call does to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Op {
+pub(crate) enum Op {
     Write(u32),
     Swap(u32, u32),
     Observe(u32),
@@ -19,18 +20,30 @@ enum Op {
 }
 
 /// The distinct calls of one key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Register {
     ops: Vec<Op>,
+    initial: u32,
 }
 
 /// The number of every value that nothing observes.
 const UNOBSERVED: u32 = 0;
 const INITIAL: u32 = 1;
 
+impl Register {
+    pub(crate) fn op(&self, op: u32) -> Op {
+        self.ops[op as usize]
+    }
+
+    /// The same register beginning with another value.
+    pub(crate) fn beginning_with(&self, initial: u32) -> Self {
+        Register { ops: self.ops.clone(), initial }
+    }
+}
+
 impl Model for Register {
     fn initial(&mut self) -> u32 {
-        INITIAL
+        self.initial
     }
 
     fn step(&mut self, state: u32, op: u32) -> Option<u32> {
@@ -42,8 +55,16 @@ impl Model for Register {
         }
     }
 
-    fn overwrites(&self) -> bool {
+    fn hides(&self, op: u32) -> bool {
+        matches!(self.ops[op as usize], Op::Write(_))
+    }
+
+    fn always_hides(&self) -> bool {
         true
+    }
+
+    fn is_lost(&self, _state: u32) -> bool {
+        false
     }
 
     fn bytes(&self) -> usize {
@@ -52,8 +73,12 @@ impl Model for Register {
 }
 
 /// The model and the calls of one register key.
-pub(crate) fn compile(history: &History, ids: &[OperationId], rules: &Rules) -> (Register, Vec<Call>) {
-    let mut numbers = FastMap::default();
+pub(crate) fn compile(
+    history: &History,
+    ids: &[OperationId],
+    rules: &Rules,
+) -> Result<(Register, Vec<Call>), OperationId> {
+    let mut numbers: FastMap<&Value, u32> = FastMap::default();
     numbers.insert(&rules.init, INITIAL);
     for id in ids {
         if let Role::Observe(value) | Role::Differ(value) | Role::Swap(value, _) = role(history, *id, rules) {
@@ -62,9 +87,7 @@ pub(crate) fn compile(history: &History, ids: &[OperationId], rules: &Rules) -> 
         }
     }
     let number = |value| numbers.get(value).copied().unwrap_or(UNOBSERVED);
-    let mut register = Register::default();
-    let mut known: FastMap<Op, u32> = FastMap::default();
-    let mut calls = Vec::with_capacity(ids.len());
+    let mut calls = Calls::new();
     for id in ids {
         let (op, pure) = match role(history, *id, rules) {
             Role::Nothing => continue,
@@ -73,13 +96,8 @@ pub(crate) fn compile(history: &History, ids: &[OperationId], rules: &Rules) -> 
             Role::Observe(value) => (Op::Observe(number(value)), true),
             Role::Differ(value) => (Op::Differ(number(value)), true),
         };
-        let op = *known.entry(op).or_insert_with(|| {
-            register.ops.push(op);
-            register.ops.len() as u32 - 1
-        });
-        let (start, end) = interval(history, *id);
-        let optional = history.operation(*id).outcome == Outcome::Unknown;
-        calls.push(Call { id: *id, start, end, optional, pure, op });
+        calls.push(history, *id, op, pure);
     }
-    (register, calls)
+    let (ops, calls) = calls.finish();
+    Ok((Register { ops, initial: INITIAL }, calls))
 }

@@ -4,16 +4,28 @@
 //! states, bytes and time, and `unknown` with the proven prefix when it ends. In practice the work follows the number
 //! of operations open at once, not the length of the history.
 //!
+//! Two engines: [`frontier`] carries every possible state along and proves violations; [`depth`] follows one order and
+//! finds witnesses. Either alone can be hopeless where the other is quick, so a small try of the first is followed by
+//! a race of both. Where a register is certain to hold one value at a quiet moment, the two sides are judged apart,
+//! on several threads ([`parts`]).
+//!
 //! A problem is a list of [`Call`]s and a [`Model`] that numbers its states; the engines know nothing else.
 
-pub(crate) mod frontier;
+mod depth;
+mod explorer;
+mod frontier;
+mod parts;
+mod window;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::check::{Blocked, Budget, Options};
+use crate::check::{Blocked, Budget};
 use crate::cluster::Rules;
 use crate::history::{History, OperationId, Time};
-use crate::model::{self, Model};
+use crate::model::{self, AnyModel, Model, ModelKind};
+use explorer::Explorer;
+use window::Window;
 
 /// One operation as the engines see it.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +37,14 @@ pub(crate) struct Call {
     pub(crate) optional: bool,
     /// It never changes the state, so where it is legal it can be taken at once.
     pub(crate) pure: bool,
+    /// Its answer tells something about the state.
+    pub(crate) observes: bool,
     /// The number under which the model knows it. Calls with equal numbers are interchangeable.
     pub(crate) op: u32,
 }
 
 /// What a search found out.
+#[derive(Debug)]
 pub(crate) enum Answer {
     /// A witness order of all required calls and some optional ones.
     Ok(Vec<OperationId>),
@@ -40,6 +55,7 @@ pub(crate) enum Answer {
 }
 
 /// An answer and what it cost.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) answer: Answer,
     pub(crate) states: u64,
@@ -58,7 +74,7 @@ impl Clock {
     }
 
     /// Which part of the budget has ended, if any.
-    pub(crate) fn ended(&self, states: u64, bytes: usize) -> Option<&'static str> {
+    fn ended(&self, states: u64, bytes: usize) -> Option<&'static str> {
         if states > self.budget.states {
             Some("states")
         } else if bytes > self.budget.bytes {
@@ -69,48 +85,154 @@ impl Clock {
             None
         }
     }
+
+    fn with(&self, states: u64, bytes: usize) -> Self {
+        Clock { budget: Budget { states, bytes, ..self.budget }, ..*self }
+    }
 }
 
-/// Judges a register key by search.
-pub(crate) fn register(
+/// Judges one key by search. An error names an operation that the model does not know.
+pub(crate) fn key(
     history: &History,
     ids: &[OperationId],
     rules: &Rules,
-    _options: &Options,
+    kind: ModelKind,
+    parallel: bool,
     clock: &Clock,
-) -> Found {
-    let (model, calls) = model::register::compile(history, ids, rules);
-    run(calls, model, clock)
+) -> Result<Found, OperationId> {
+    let (model, calls) = model::compile(history, ids, rules, kind)?;
+    if let (true, AnyModel::Register(register)) = (parallel, &model)
+        && let Some(found) = parts::judge(&calls, register, clock, parts::PART_CALLS_MIN)
+    {
+        return Ok(found);
+    }
+    Ok(run(&calls, model, parallel, clock))
 }
 
-/// Runs the engine wide enough for the number of calls that are open at once.
-pub(crate) fn run(calls: Vec<Call>, model: impl Model, clock: &Clock) -> Found {
-    match open_at_once_max(&calls) {
-        0..=64 => frontier::run::<1>(&calls, model, clock),
-        65..=256 => frontier::run::<4>(&calls, model, clock),
-        257..=1024 => frontier::run::<16>(&calls, model, clock),
+/// Runs the engines wide enough for the number of calls that are open at once.
+fn run(calls: &[Call], model: impl Model + Sync, parallel: bool, clock: &Clock) -> Found {
+    let window = Window::new(calls);
+    match window.width() {
+        0..=64 => engines::<_, 1>(calls, window, model, parallel, clock),
+        65..=256 => engines::<_, 4>(calls, window, model, parallel, clock),
+        257..=1024 => engines::<_, 16>(calls, window, model, parallel, clock),
         _ => {
-            let blocked = Blocked { budget: "concurrency above 1024", proven_until: Time::MIN, window: Vec::new() };
+            let budget = "more than 1024 operations open at once";
+            let blocked = Blocked { budget, proven_until: Time::MIN, window: Vec::new() };
             Found { answer: Answer::Unknown(blocked), states: 0 }
         }
     }
 }
 
-fn open_at_once_max(calls: &[Call]) -> usize {
-    let mut events: Vec<(Time, bool)> = Vec::with_capacity(calls.len() * 2);
-    for call in calls.iter().filter(|call| !call.optional) {
-        events.push((call.start, false));
-        events.push((call.end, true));
+/// Breadth first alone is given this many states per call and this many more before the race begins.
+const TRY_STATES_PER_CALL: u64 = 8;
+const TRY_STATES: u64 = 20_000;
+
+fn engines<M: Model + Sync, const N: usize>(
+    calls: &[Call],
+    window: Window,
+    model: M,
+    parallel: bool,
+    clock: &Clock,
+) -> Found {
+    let never = AtomicBool::new(false);
+    let try_states = (TRY_STATES + TRY_STATES_PER_CALL * calls.len() as u64).min(clock.budget.states);
+    let first = clock.with(try_states, clock.budget.bytes);
+    let mut explorer = Explorer::<_, N>::new(calls, window.clone(), model.clone(), &first, &never);
+    let answer = frontier::judge(&mut explorer);
+    let spent = explorer.states;
+    drop(explorer);
+    let more = matches!(&answer, Answer::Unknown(blocked) if blocked.budget == "states");
+    if !more || try_states == clock.budget.states {
+        return Found { answer, states: spent };
     }
-    events.sort_unstable();
-    let (mut open, mut most) = (0usize, 0usize);
-    for (_, is_end) in events {
-        if is_end {
-            open -= 1;
-        } else {
-            open += 1;
-            most = most.max(open);
+    let rest = clock.budget.states - spent.min(clock.budget.states);
+    let half = clock.with(rest / 2, clock.budget.bytes / 2);
+    let stop = AtomicBool::new(false);
+    let breadth = || {
+        let mut explorer = Explorer::<_, N>::new(calls, window.clone(), model.clone(), &half, &stop);
+        (settle(frontier::judge(&mut explorer), &stop, parallel), explorer.states)
+    };
+    let depth = || {
+        let mut explorer = Explorer::<_, N>::new(calls, window.clone(), model.clone(), &half, &stop);
+        (settle(depth::judge(&mut explorer), &stop, parallel), explorer.states)
+    };
+    // Without threads they take turns: depth first, since what was easy for breadth is already done.
+    let ((broad, broad_states), (deep, deep_states)) = if parallel {
+        rayon::join(breadth, depth)
+    } else {
+        let deep = depth();
+        if matches!(deep.0, Answer::Unknown(_)) { (breadth(), deep) } else { ((answer, 0), deep) }
+    };
+    let states = spent + broad_states + deep_states;
+    Found { answer: better(broad, deep), states }
+}
+
+/// Tells the other engine to stop once this one has an answer.
+fn settle(answer: Answer, stop: &AtomicBool, parallel: bool) -> Answer {
+    if parallel && !matches!(answer, Answer::Unknown(_)) {
+        stop.store(true, Ordering::Relaxed);
+    }
+    answer
+}
+
+fn better(broad: Answer, deep: Answer) -> Answer {
+    match (broad, deep) {
+        (Answer::Unknown(broad), Answer::Unknown(deep)) => {
+            Answer::Unknown(if broad.proven_until >= deep.proven_until { broad } else { deep })
         }
+        // Breadth first gives the earliest violation.
+        (Answer::Unknown(_), deep) => deep,
+        (broad, _) => broad,
     }
-    most
+}
+
+#[cfg(test)]
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+#[cfg(test)]
+mod tests {
+    use super::common::{Random, draw_history, draw_shape, is_linearizable};
+    use super::*;
+    use crate::certificate::Key;
+    use crate::{FailedCas, Identity, Options, Value};
+
+    fn judge<const N: usize>(calls: &[Call], model: &AnyModel, deep: bool) -> Answer {
+        let (clock, never) = (Clock::start(Options::deterministic(1_000_000).budget), AtomicBool::new(false));
+        let mut explorer = Explorer::<_, N>::new(calls, Window::new(calls), model.clone(), &clock, &never);
+        if deep { depth::judge(&mut explorer) } else { frontier::judge(&mut explorer) }
+    }
+
+    #[test]
+    fn both_engines_and_the_parts_agree_with_brute_force() {
+        let rules = Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch };
+        let (mut cut, mut violations) = (0, 0);
+        for seed in 0..6_000 {
+            let mut random = Random(seed);
+            let shape = draw_shape(&mut random);
+            let history = draw_history(&mut random, shape);
+            let ids: Vec<u32> = (0..history.len() as u32).collect();
+            let expected = is_linearizable(&history, FailedCas::Mismatch, false);
+            violations += u32::from(!expected);
+            let (model, calls) = model::compile(&history, &ids, &rules, ModelKind::Register).expect("a register");
+            let AnyModel::Register(register) = &model else { unreachable!() };
+            let clock = Clock::start(Options::deterministic(1_000_000).budget);
+            let parts = parts::judge(&calls, register, &clock, 1).map(|found| found.answer);
+            cut += u32::from(parts.is_some());
+            let answers = [judge::<1>(&calls, &model, false), judge::<4>(&calls, &model, true)];
+            for answer in answers.into_iter().chain(parts) {
+                match answer {
+                    Answer::Ok(order) => {
+                        assert!(expected, "seed {seed}");
+                        let key = Key::new(&history, &ids, &rules, ModelKind::Register, Identity::Value);
+                        assert_eq!(key.verify_order(&order), Ok(()), "seed {seed}");
+                    }
+                    Answer::Violation(_) => assert!(!expected, "seed {seed}"),
+                    Answer::Unknown(blocked) => panic!("seed {seed} {blocked:?}"),
+                }
+            }
+        }
+        assert!(cut > 500 && violations > 300, "{cut} {violations}");
+    }
 }

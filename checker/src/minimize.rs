@@ -1,0 +1,59 @@
+//! Making a counterexample small.
+//!
+//! A search gives up at the first illegal return and hands over everything invoked until then. Leaving an operation
+//! out is allowed only if what is left still speaks for the whole key: no operation that stays may have observed it.
+//! Under that rule operations are taken out in ever smaller runs until no single one can go.
+
+use crate::certificate::Key;
+use crate::check::{KeyReport, Options};
+use crate::explain;
+use crate::history::{History, OperationId};
+use crate::register::Conflict;
+use crate::search::{self, Answer};
+
+/// States that one trial may look at: a trial that needs more keeps its operations.
+const TRIAL_STATES: u64 = 200_000;
+
+/// Makes the violation of one key as small as single removals can; does nothing to other keys.
+pub fn minimize(history: &History, report: &mut KeyReport, options: &Options) {
+    let Some(violation) = &mut report.violation else { return };
+    let rules = options.rules();
+    let by_key = history.by_key();
+    let key = Key::new(history, by_key.of(report.key), &rules, report.model, report.identity);
+    let clock = search::Clock::start(crate::Budget { states: TRIAL_STATES, ..options.budget });
+    let is_violation = |operations: &[OperationId]| {
+        if key.missing_from(operations).is_some() {
+            return false;
+        }
+        if operations.len() <= 64 {
+            return key.verify_conflict(operations).is_ok();
+        }
+        let mut sorted = operations.to_vec();
+        sorted.sort_unstable();
+        let found = search::key(history, &sorted, &rules, report.model, false, &clock);
+        matches!(found, Ok(found) if matches!(found.answer, Answer::Violation(_)))
+    };
+    let mut kept = violation.operations.clone();
+    let mut run = kept.len().div_ceil(2);
+    loop {
+        let mut shrunk = false;
+        let mut begin = 0;
+        while begin < kept.len() {
+            let end = (begin + run).min(kept.len());
+            let without = [&kept[..begin], &kept[end..]].concat();
+            if is_violation(&without) {
+                kept = without;
+                shrunk = true;
+            } else {
+                begin = end;
+            }
+        }
+        if run == 1 && !shrunk {
+            break;
+        }
+        run = run.div_ceil(2).max(1);
+    }
+    violation.operations = kept;
+    let conflict = Conflict { anomaly: violation.anomaly, operations: violation.operations.clone() };
+    violation.words = explain::words(history, &conflict);
+}

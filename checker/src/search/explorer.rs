@@ -1,0 +1,338 @@
+//! What both engines share: configurations, their successors, and the trail of the witness.
+//!
+//! A configuration is (model state, which open calls have taken effect, how many optional calls of each kind were
+//! used). A successor takes one more call. Calls that change nothing are taken as soon as they are legal, which is
+//! never worse; an optional write that nobody waits for is not taken at all.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::window::{Step, Window};
+use super::{Answer, Call, Clock};
+use crate::check::Blocked;
+use crate::history::Time;
+use crate::model::Model;
+use crate::value::FastMap;
+
+pub(crate) const NO_TRAIL: u32 = u32::MAX;
+
+/// One state a key may be in, between two events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Configuration<const N: usize> {
+    pub(crate) state: u32,
+    /// Number of the interned vector of used optional calls.
+    pub(crate) used: u32,
+    /// Open slots whose call has taken effect.
+    pub(crate) taken: [u64; N],
+    /// Last step of the order that led here; not part of its identity.
+    pub(crate) trail: u32,
+}
+
+/// What makes two configurations the same.
+pub(crate) type Identity<const N: usize> = (u32, u32, [u64; N]);
+
+impl<const N: usize> Configuration<N> {
+    pub(crate) fn identity(&self) -> Identity<N> {
+        (self.state, self.used, self.taken)
+    }
+
+    pub(crate) fn has(&self, slot: usize) -> bool {
+        self.taken[slot / 64] >> (slot % 64) & 1 == 1
+    }
+
+    pub(crate) fn set(&mut self, slot: usize) {
+        self.taken[slot / 64] |= 1 << (slot % 64);
+    }
+
+    pub(crate) fn clear(&mut self, slot: usize) {
+        self.taken[slot / 64] &= !(1 << (slot % 64));
+    }
+}
+
+/// The events after which a lost state stays lost, and after which it hurts nobody.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    last_hiding: usize,
+    last_hurt: usize,
+}
+
+/// The state of a search that does not depend on its order.
+pub(crate) struct Explorer<'a, M, const N: usize> {
+    pub(crate) calls: &'a [Call],
+    pub(crate) model: M,
+    pub(crate) window: Window,
+    pub(crate) trail: Trail,
+    pub(crate) states: u64,
+    counts: Counts,
+    clock: &'a Clock,
+    stop: &'a AtomicBool,
+    lost: Option<Lost>,
+}
+
+impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
+    pub(crate) fn new(calls: &'a [Call], window: Window, model: M, clock: &'a Clock, stop: &'a AtomicBool) -> Self {
+        assert!(window.width() <= 64 * N, "the caller chooses the width");
+        let counts = Counts::new(window.classes.len());
+        Explorer { calls, model, window, trail: Trail::default(), states: 0, counts, clock, stop, lost: None }
+    }
+
+    pub(crate) fn initial(&mut self) -> Configuration<N> {
+        Configuration { state: self.model.initial(), used: 0, taken: [0; N], trail: NO_TRAIL }
+    }
+
+    /// A required call begins: where it changes nothing and is legal, it takes effect.
+    pub(crate) fn begin(&mut self, configuration: &mut Configuration<N>, number: u32) {
+        let call = self.calls[number as usize];
+        if call.pure && self.model.step(configuration.state, call.op).is_some() {
+            configuration.set(self.window.slot(number));
+            configuration.trail = self.trail.push(configuration.trail, number);
+        }
+    }
+
+    /// Calls `found` with each configuration in which one more call has taken effect: open calls in the order of
+    /// their slots, then optional ones.
+    pub(crate) fn for_each_next(&mut self, from: &Configuration<N>, mut found: impl FnMut(Configuration<N>)) {
+        for slot in 0..self.window.open.len() {
+            let Some(number) = self.window.open[slot] else { continue };
+            let call = self.calls[number as usize];
+            // A legal pure call was taken when its state came up.
+            if from.has(slot) || call.pure {
+                continue;
+            }
+            if let Some(state) = self.model.step(from.state, call.op) {
+                let mut next = Configuration { state, trail: self.trail.push(from.trail, number), ..*from };
+                next.set(slot);
+                if !self.is_hopeless(&next) {
+                    found(self.take_pure(next));
+                }
+            }
+        }
+        for kind in 0..self.window.classes.len() {
+            let used = usize::from(self.counts.all[from.used as usize][kind]);
+            let class = &self.window.classes[kind];
+            if used == class.offered {
+                continue;
+            }
+            let (number, op) = (class.calls[used], class.op);
+            let Some(state) = self.model.step(from.state, op).filter(|state| *state != from.state) else { continue };
+            if self.model.always_hides() && !self.is_awaited(from, state) {
+                continue;
+            }
+            let used = self.counts.plus_one(from.used, kind);
+            let next = Configuration { state, used, trail: self.trail.push(from.trail, number), ..*from };
+            if !self.is_hopeless(&next) {
+                found(self.take_pure(next));
+            }
+        }
+    }
+
+    /// Is there a call that waits for exactly this state? Where a write hides all that was before, an optional one
+    /// is worth taking only if something observes it before the next.
+    fn is_awaited(&mut self, from: &Configuration<N>, state: u32) -> bool {
+        let open = (0..self.window.open.len()).filter(|slot| !from.has(*slot));
+        let open = open.filter_map(|slot| self.window.open[slot]).map(|number| self.calls[number as usize].op);
+        let mut ops = open.chain(self.window.classes.iter().map(|class| class.op));
+        ops.any(|op| self.model.step(from.state, op).is_none() && self.model.step(state, op).is_some())
+    }
+
+    /// Can no answer to come be legal any more?
+    fn is_hopeless(&mut self, configuration: &Configuration<N>) -> bool {
+        if !self.model.is_lost(configuration.state) {
+            return false;
+        }
+        let lost = match self.lost {
+            Some(lost) => lost,
+            None => {
+                let lost = self.find_lost(configuration.state);
+                self.lost = Some(lost);
+                lost
+            }
+        };
+        let optional = self.window.classes.iter().any(|class| self.model.hides(class.op));
+        if optional || self.window.next < lost.last_hiding {
+            return false;
+        }
+        let open = (0..self.window.open.len()).filter(|slot| !configuration.has(*slot));
+        let open = open.filter_map(|slot| self.window.open[slot]).map(|number| self.calls[number as usize].op);
+        let (mut hidden, mut hurt) = (false, self.window.next < lost.last_hurt);
+        for op in open {
+            hidden |= self.model.hides(op);
+            hurt |= self.model.step(configuration.state, op).is_none();
+        }
+        hurt && !hidden
+    }
+
+    fn find_lost(&mut self, state: u32) -> Lost {
+        let mut lost = Lost { last_hiding: 0, last_hurt: 0 };
+        for (number, event) in self.window.events.iter().enumerate().filter(|(_, event)| event.step == Step::Invoke) {
+            let op = self.calls[event.call as usize].op;
+            if self.model.hides(op) {
+                lost.last_hiding = number + 1;
+            }
+            if self.model.step(state, op).is_none() {
+                lost.last_hurt = number + 1;
+            }
+        }
+        lost
+    }
+
+    fn take_pure(&mut self, mut configuration: Configuration<N>) -> Configuration<N> {
+        for slot in 0..self.window.open.len() {
+            let Some(number) = self.window.open[slot] else { continue };
+            let call = self.calls[number as usize];
+            if call.pure && !configuration.has(slot) && self.model.step(configuration.state, call.op).is_some() {
+                configuration.set(slot);
+                configuration.trail = self.trail.push(configuration.trail, number);
+            }
+        }
+        configuration
+    }
+
+    /// Has one used at most as many optional calls of every kind as the other?
+    pub(crate) fn used_at_most(&self, one: u32, other: u32) -> bool {
+        self.counts.at_most(one, other)
+    }
+
+    /// Checks the budget, with this many configurations held.
+    pub(crate) fn look(&self, configurations: usize) -> Result<(), &'static str> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err("another engine was faster");
+        }
+        let bytes = configurations * 2 * std::mem::size_of::<Configuration<N>>()
+            + self.trail.steps.len() * 8
+            + self.counts.bytes()
+            + self.model.bytes();
+        self.clock.ended(self.states, bytes).map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn blocked(&self, budget: &'static str, proven_until: Time) -> Blocked {
+        let window = self.window.open.iter().flatten().map(|number| self.calls[*number as usize].id).collect();
+        Blocked { budget, proven_until, window }
+    }
+
+    /// The operations that leave no order: all that began until this call returned. Where a lost state was given up
+    /// before an answer showed it, also what began until the answers that would have.
+    pub(crate) fn violation(&self, last: u32) -> Answer {
+        let last = &self.calls[last as usize];
+        let mut until = last.end;
+        if self.lost.is_some() {
+            let open = self.window.open.iter().flatten().map(|number| &self.calls[*number as usize]);
+            let open = open.filter(|call| call.pure).map(|call| call.end).max();
+            let to_come =
+                self.calls.iter().filter(|call| call.pure && call.start > last.end).map(|call| call.end).min();
+            until = until.max(open.unwrap_or(until)).max(to_come.unwrap_or(until));
+        }
+        // A call that adds up is part of what later answers show, and one that takes something away shows it itself.
+        while !self.model.always_hides() {
+            let begun = self.calls.iter().filter(|call| call.start <= until && call.observes && !call.pure);
+            match begun.filter(|call| !call.optional).map(|call| call.end).max() {
+                Some(end) if end > until => until = end,
+                _ => break,
+            }
+        }
+        let invoked = self.calls.iter().filter(|call| call.start <= until && call.id != last.id);
+        let invoked = invoked.filter(|call| !call.pure || call.end <= until);
+        Answer::Violation(invoked.map(|call| call.id).chain([last.id]).collect())
+    }
+
+    pub(crate) fn witness(&self, trail: u32) -> Vec<u32> {
+        self.trail.order(trail).into_iter().map(|number| self.calls[number as usize].id).collect()
+    }
+}
+
+/// The steps of all orders that are still alive, as a tree that grows at its leaves.
+#[derive(Default)]
+pub(crate) struct Trail {
+    steps: Vec<(u32, u32)>,
+    kept: usize,
+}
+
+impl Trail {
+    fn push(&mut self, parent: u32, number: u32) -> u32 {
+        self.steps.push((parent, number));
+        (self.steps.len() - 1) as u32
+    }
+
+    fn order(&self, mut at: u32) -> Vec<u32> {
+        let mut order = Vec::new();
+        while at != NO_TRAIL {
+            let (parent, number) = self.steps[at as usize];
+            order.push(number);
+            at = parent;
+        }
+        order.reverse();
+        order
+    }
+
+    /// Has it grown so much that throwing away dead steps is worth the walk?
+    pub(crate) fn is_overgrown(&self) -> bool {
+        const WORTHWHILE_STEPS: usize = 1 << 16;
+        self.steps.len() > 2 * self.kept + WORTHWHILE_STEPS
+    }
+
+    /// Throws away the steps that lead to none of these leaves.
+    pub(crate) fn compact<'t>(&mut self, leaves: impl Iterator<Item = &'t mut u32>) {
+        let leaves: Vec<&mut u32> = leaves.collect();
+        let mut alive = vec![false; self.steps.len()];
+        for leaf in &leaves {
+            let mut at = **leaf;
+            while at != NO_TRAIL && !std::mem::replace(&mut alive[at as usize], true) {
+                at = self.steps[at as usize].0;
+            }
+        }
+        let mut moved = vec![NO_TRAIL; self.steps.len()];
+        let mut kept = 0;
+        for at in 0..self.steps.len() {
+            if alive[at] {
+                let (parent, number) = self.steps[at];
+                let parent = if parent == NO_TRAIL { NO_TRAIL } else { moved[parent as usize] };
+                self.steps[kept] = (parent, number);
+                moved[at] = kept as u32;
+                kept += 1;
+            }
+        }
+        self.steps.truncate(kept);
+        self.kept = kept;
+        for leaf in leaves.into_iter().filter(|leaf| **leaf != NO_TRAIL) {
+            *leaf = moved[*leaf as usize];
+        }
+    }
+}
+
+/// Interned vectors of counts; number 0 is all zeros.
+struct Counts {
+    all: Vec<Box<[u16]>>,
+    by_counts: FastMap<Box<[u16]>, u32>,
+    kinds: usize,
+}
+
+impl Counts {
+    fn new(kinds: usize) -> Self {
+        let mut counts = Counts { all: Vec::new(), by_counts: FastMap::default(), kinds };
+        counts.intern(vec![0; kinds].into());
+        counts
+    }
+
+    fn intern(&mut self, counts: Box<[u16]>) -> u32 {
+        if let Some(number) = self.by_counts.get(&counts) {
+            return *number;
+        }
+        let number = self.all.len() as u32;
+        self.all.push(counts.clone());
+        self.by_counts.insert(counts, number);
+        number
+    }
+
+    fn plus_one(&mut self, from: u32, kind: usize) -> u32 {
+        let mut counts = self.all[from as usize].clone();
+        counts[kind] += 1;
+        self.intern(counts)
+    }
+
+    fn at_most(&self, a: u32, b: u32) -> bool {
+        a == b || self.all[a as usize].iter().zip(&*self.all[b as usize]).all(|(a, b)| a <= b)
+    }
+
+    fn bytes(&self) -> usize {
+        self.all.len() * (self.kinds * 4 + 64)
+    }
+}
