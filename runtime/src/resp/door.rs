@@ -192,6 +192,11 @@ impl Door {
         Self { cluster, limits, password, metrics, announce_cluster, reachable, figures: Cell::default() }
     }
 
+    /// `cluster` or `standalone`, as announced.
+    pub(super) fn mode(&self) -> &'static str {
+        if self.announce_cluster { "cluster" } else { "standalone" }
+    }
+
     /// Notes whether a member can be reached. What is said of this node itself is ignored: whoever asks has reached it.
     pub fn set_reachable(&self, member: NodeId, is_reachable: bool) {
         let index = self.cluster.index_of(member);

@@ -26,11 +26,27 @@
 //! on a lost connection: the host tells the node `ClientGone` for each of session.waiting_calls(), then drops it
 //! ```
 
+mod answer;
+mod client;
+mod cluster;
+mod commands;
+mod data;
+mod decode;
 mod door;
+mod options;
 mod output;
+mod reply;
+mod server;
+mod session;
+mod slots;
+pub mod token;
+mod words;
 
+pub use decode::{Bounds, Decoder, Malformed, Progress, Request};
 pub use door::{ClusterView, Door, Figures, MemberView, SessionLimits};
 pub use output::Output;
+pub use reply::{Protocol, Writer};
+pub use session::Session;
 
 use quorate_core::input::ClientRequest;
 
