@@ -302,6 +302,12 @@ fn a_log_that_is_older_than_what_was_applied_says_so_and_reuses_no_position() {
     assert_eq!(log.append(0, &[]), sound.applied.next());
 }
 
+/// A record that makes its batch two sectors long, and two of them three.
+const LONG: &str = match std::str::from_utf8(&[b'x'; 600]) {
+    Ok(text) => text,
+    Err(_) => panic!("it is text"),
+};
+
 /// A log of one segment with one batch for each entry: the records of the batch, by their bytes.
 fn log_of(batches: &[&[&'static str]]) -> (Log, SimDisk, SegmentId) {
     let mut disk = SimDisk::new(ROOM);
@@ -337,6 +343,16 @@ fn a_misdirected_write_loses_its_batch_and_no_other() {
 }
 
 #[test]
+fn a_misdirected_batch_does_not_hide_those_that_lie_in_it() {
+    let (mut log, mut disk, _) = log_of(&[&["one"]]);
+    disk.arm(Fault::WriteMisdirected { sectors: 1 });
+    add(&mut log, &mut disk, &[&[LONG, LONG], &["three"]]);
+    let (_, recovered, found) = open(&mut disk, Position::ZERO);
+    assert_eq!(recovered.lost, [Lost { first: Position(2), last: Some(Position(3)), label: None }]);
+    assert_eq!(texts(&found), ["one", "three"]);
+}
+
+#[test]
 fn a_misdirected_read_shows_nothing_wrong() {
     for sectors in [-3, -1, 1, 3] {
         let (_, mut disk, _) = log_of(&[&["one"], &["two"], &["three"], &["four"]]);
@@ -350,10 +366,6 @@ fn a_misdirected_read_shows_nothing_wrong() {
 /// Then they can be read again.
 #[test]
 fn what_was_cut_never_continues_what_came_instead() {
-    const LONG: &str = match std::str::from_utf8(&[b'x'; 600]) {
-        Ok(text) => text,
-        Err(_) => panic!("it is text"),
-    };
     // The first batch lies in sector 0, then come those that are hidden. Opening puts a mark in sector 1; what comes
     // instead follows, and right behind it, from a sector on, the hidden ones return.
     type Batches = &'static [&'static [&'static str]];
@@ -378,22 +390,24 @@ fn what_was_cut_never_continues_what_came_instead() {
     }
 }
 
-/// Two batches, and a third of which only the header reached the disk.
-fn torn_third() -> (SimDisk, SegmentId) {
-    let (mut log, mut disk, segment) = log_of(&[&["one"], &["two"]]);
-    log.append(3, &[Bytes::from(vec![b'x'; 600])]);
+/// Such a log, and one more batch of which only the header reached the disk.
+fn torn(batches: &[&[&'static str]]) -> (SimDisk, SegmentId) {
+    let (mut log, mut disk, segment) = log_of(batches);
+    log.append(3, &[Bytes::from_static(LONG.as_bytes())]);
     let batch = log.seal().expect("it waits");
     batch.write(&mut disk).expect("a sound disk");
-    disk.crash_keeping(|_, sector| sector == 2);
+    let (_, header) = disk.unsynced().next().expect("it was written");
+    disk.crash_keeping(|_, sector| sector == header);
     (disk, segment)
 }
 
 #[test]
 fn a_torn_batch_proves_what_was_lost_before_it_also_after_it_was_cut() {
-    let value = find(&torn_third().0, b"two").1;
+    let batches: &[&[&str]] = &[&["one"], &["two"]];
+    let value = find(&torn(batches).0, b"two").1;
     let header = SECTOR_BYTES * 8;
     for (what, bit, label) in [("the record", value, Some(3)), ("the header", header, None)] {
-        let (mut disk, segment) = torn_third();
+        let (mut disk, segment) = torn(batches);
         assert!(disk.flip(segment, bit));
         for opening in 0..3 {
             // Whatever of the last opening was not synced is lost.
@@ -405,6 +419,20 @@ fn a_torn_batch_proves_what_was_lost_before_it_also_after_it_was_cut() {
             assert_eq!(cut, (opening == 0).then_some(1), "{what}: the cut is durable");
             assert_eq!(log.append(0, &[]), Position(3), "{what}: what was acknowledged keeps its position");
         }
+    }
+}
+
+#[test]
+fn a_torn_batch_that_no_mark_can_replace_stays_a_proof() {
+    // The segment is full, so the torn batch stands at the start of the next and a mark has no room.
+    let fill: Vec<&[&str]> = vec![&["fill"]; 7];
+    let batches = [fill, vec![&["last"]]].concat();
+    let (mut disk, segment) = torn(&batches);
+    assert!(disk.flip(segment, find(&disk, b"last").1));
+    for _ in 0..3 {
+        disk.crash_keeping(|_, _| false);
+        let (_, recovered, _) = open(&mut disk, Position::ZERO);
+        assert_eq!(recovered.lost, [Lost { first: Position(8), last: Some(Position(8)), label: Some(3) }]);
     }
 }
 

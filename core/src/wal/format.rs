@@ -85,7 +85,7 @@ impl Header {
 
     /// Header and index, and the checksum in them that the next batch will name as its `previous`.
     pub(super) fn encode(&self) -> (Bytes, u32) {
-        assert!(self.offset % SECTOR_BYTES == 0 && self.bytes % SECTOR_BYTES == 0);
+        assert!(self.offset.is_multiple_of(SECTOR_BYTES) && self.bytes.is_multiple_of(SECTOR_BYTES));
         assert!(self.first > Position::ZERO && self.index.len() <= BATCH_RECORDS_LIMIT as usize);
         let mut out = BytesMut::with_capacity(self.payload_at() as usize);
         out.put_slice(&MAGIC);
@@ -116,7 +116,7 @@ pub(super) fn header_bytes(fixed: &[u8], segment: SegmentId, offset: u32, room: 
     let ours = fixed[..4] == MAGIC && u64_at(fixed, 8) == segment.salt && u32_at(fixed, 16) == offset;
     let (bytes, records) = (u32_at(fixed, 20), u32_at(fixed, 44));
     // The checksum comes later, so every number may still be anything.
-    let bounded = bytes <= BATCH_BYTES_LIMIT && bytes % SECTOR_BYTES == 0 && records <= BATCH_RECORDS_LIMIT;
+    let bounded = bytes <= BATCH_BYTES_LIMIT && bytes.is_multiple_of(SECTOR_BYTES) && records <= BATCH_RECORDS_LIMIT;
     if !ours || !bounded || u64::from(bytes) > room {
         return None;
     }
@@ -163,4 +163,81 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const SEGMENT: SegmentId = SegmentId { sequence: 1, salt: 0x5a17, bytes: 4_096 };
+
+    fn header() -> Header {
+        let entry = |label| Entry { bytes: 10, label, checksum: 77 };
+        let index = vec![entry(1), entry(2)];
+        Header { segment: SEGMENT, offset: 512, bytes: 512, batch: 9, first: Position(40), previous: 5, index }
+    }
+
+    /// The encoded header with a word changed and the checksum made good again, as only an enemy would.
+    fn forged(at: usize, word: u32) -> Vec<u8> {
+        let mut bytes = header().encode().0.to_vec();
+        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[CHECKED_FROM..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let (bytes, checksum) = header().encode();
+        assert_eq!(header_bytes(&bytes, SEGMENT, 512, 512), Some(HEADER_BYTES + 2 * INDEX_BYTES));
+        assert_eq!(decode(&bytes, SEGMENT, 512, 512), Some((header(), checksum)));
+        assert_eq!((header().mark(), header().last()), (Position(39), Position(41)));
+    }
+
+    #[test]
+    fn no_bit_of_header_or_index_can_turn_unseen() {
+        let (bytes, _) = header().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut turned = bytes.to_vec();
+            turned[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&turned, SEGMENT, 512, 512), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused_although_the_checksum_is_right() {
+        let table = [
+            ("an offset that is not here", 16, 1_024),
+            ("more bytes than there is room", 20, 1_024),
+            ("bytes that are no sectors", 20, 500),
+            ("no bytes", 20, 0),
+            ("a position of zero", 32, 0),
+            ("more records than the limit", 44, BATCH_RECORDS_LIMIT + 1),
+            ("more records than there are bytes", 44, 100),
+            ("fewer records than were read", 44, 1),
+            ("a record longer than the batch", 48, 500),
+            ("records whose sum overflows a word", 48, u32::MAX),
+        ];
+        for (what, at, word) in table {
+            assert_eq!(decode(&forged(at, word), SEGMENT, 512, 512), None, "{what}");
+        }
+        assert!(decode(&forged(44, 2), SEGMENT, 512, 512).is_some(), "the forger can forge");
+        for length in 0..header().encode().0.len() {
+            assert_eq!(decode(&header().encode().0[..length], SEGMENT, 512, 512), None, "{length} bytes of it");
+        }
+    }
+
+    #[test]
+    fn the_last_position_and_the_last_batch_must_have_a_successor() {
+        for (at, refused) in [(24, true), (32, true), (40, false)] {
+            let mut extreme = header().encode().0.to_vec();
+            let width = if at == 40 { 4 } else { 8 };
+            extreme[at..at + width].fill(0xff);
+            let checksum = crc32c::crc32c(&extreme[CHECKED_FROM..]);
+            extreme[4..8].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(decode(&extreme, SEGMENT, 512, 512).is_none(), refused, "at {at}");
+        }
+    }
 }

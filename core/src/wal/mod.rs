@@ -156,7 +156,10 @@ impl Options {
         if !self.block_bytes.is_power_of_two() || !(512..=65_536).contains(&self.block_bytes) {
             return Err(OptionsError::BlockBytes);
         }
-        if self.segment_bytes == 0 || self.segment_bytes % self.block_bytes != 0 || self.segment_bytes > 2 << 30 {
+        if self.segment_bytes == 0
+            || !self.segment_bytes.is_multiple_of(self.block_bytes)
+            || self.segment_bytes > 2 << 30
+        {
             return Err(OptionsError::SegmentBytes);
         }
         if self.batch_bytes_max > self.segment_bytes || self.batch_bytes_max > format::BATCH_BYTES_LIMIT {

@@ -307,12 +307,12 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
     }
 
     /// Writes a batch without records behind `newest`, over whatever torn batch stands there. It is one sector, so it
-    /// is there or not. False if there is no room, or the file has lost its end.
+    /// is there or not. False if there is no room.
     fn write_mark(&mut self, newest: &Batch, block_bytes: u32) -> Result<bool, DiskError> {
         let found = self.reader.segments[newest.segment];
         // The batch after it starts at a block again, even if an earlier life had smaller ones.
         let end = (newest.end() + u64::from(SECTOR_BYTES)).next_multiple_of(u64::from(block_bytes));
-        if !found.is_whole() || end > found.bytes {
+        if end > found.bytes {
             return Ok(false);
         }
         let header = Header {
