@@ -38,6 +38,14 @@ struct Cli {
 enum Command {
     Check(check::Check),
     #[cfg(feature = "store")]
+    Demo(store::demo::Demo),
+    #[cfg(feature = "store")]
+    Get(store::kv::Get),
+    #[cfg(feature = "store")]
+    Put(store::kv::Put),
+    #[cfg(feature = "store")]
+    Del(store::kv::Del),
+    #[cfg(feature = "store")]
     Bench(store::bench::Bench),
     Version(version::Version),
     Completion(completion::Completion),
@@ -67,6 +75,14 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command, console: &Console) -> Ended {
     match command {
         Command::Check(check) => check.run(console),
+        #[cfg(feature = "store")]
+        Command::Demo(demo) => demo.run(console),
+        #[cfg(feature = "store")]
+        Command::Get(get) => get.run(console),
+        #[cfg(feature = "store")]
+        Command::Put(put) => put.run(console),
+        #[cfg(feature = "store")]
+        Command::Del(del) => del.run(console),
         #[cfg(feature = "store")]
         Command::Bench(bench) => bench.run(console),
         Command::Version(version) => version.run(console),

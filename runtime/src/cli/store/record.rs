@@ -49,13 +49,11 @@ pub(crate) struct Recorder {
     to: Box<dyn Write>,
     /// The first error in writing; nothing is written after it, and it is reported at the end.
     failed: Option<io::Error>,
-    written: u64,
-    unknown: u64,
 }
 
 impl Recorder {
     pub(crate) fn new(to: Box<dyn Write>) -> Self {
-        let mut recorder = Recorder { started: Instant::now(), to, failed: None, written: 0, unknown: 0 };
+        let mut recorder = Recorder { started: Instant::now(), to, failed: None };
         recorder.line(r#"{"quorate_history":1,"model":"kv","clock":"us"}"#);
         recorder
     }
@@ -65,20 +63,8 @@ impl Recorder {
         self.started.elapsed().as_micros() as u64
     }
 
-    /// An instant, by the clock of the history.
-    pub(crate) fn at_us(&self, instant: Instant) -> u64 {
-        instant.saturating_duration_since(self.started).as_micros() as u64
-    }
-
     pub(crate) fn add(&mut self, operation: &Operation<'_>) {
-        self.written += 1;
-        self.unknown += u64::from(operation.ending == Ending::Unknown);
         self.line(&line(operation));
-    }
-
-    /// How many operations were written, and how many of them are of unknown outcome.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.written, self.unknown)
     }
 
     /// Brings everything to the file so far.

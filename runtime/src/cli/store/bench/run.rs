@@ -132,14 +132,7 @@ impl Schedule {
 }
 
 impl Client {
-    fn new(
-        bench: &Bench,
-        number: u32,
-        shared: Rc<RefCell<Shared>>,
-        pace: Pace,
-        begin: Instant,
-        end: Instant,
-    ) -> Self {
+    fn new(bench: &Bench, number: u32, shared: Rc<RefCell<Shared>>, pace: Pace, begin: Instant, end: Instant) -> Self {
         let schedule = (bench.rate > 0).then(|| Schedule {
             started: begin - bench.warmup,
             first: Duration::from_secs_f64(f64::from(number) / bench.rate as f64),
