@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quorate_core::id::{Key, KeyLength};
 use quorate_core::input::{ClientRequest, Command as NodeCommand, Consistency};
 use quorate_core::time::Now;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Session {
     /// Carries out a command over keys.
@@ -116,10 +117,22 @@ impl Session {
         request: &Request<'_>,
         calls: &mut Vec<SessionCall>,
     ) -> Result<(), String> {
-        let places: Vec<_> = command.key_places(request.len()).collect();
+        let mut places: Vec<_> = command.key_places(request.len()).collect();
         let batch_max = self.door.limits.batch_max;
         if places.len() > batch_max {
             return Err(format!("ERR at most {batch_max} keys per command (limits.max_batch)"));
+        }
+        // A key named twice is one operation, the last of several stores; two at once would have no order.
+        match kind {
+            JoinKind::Store => {
+                let last: BTreeMap<_, _> = places.iter().map(|&place| (request.arg(place), place)).collect();
+                places.retain(|&place| last[request.arg(place)] == place);
+            }
+            JoinKind::Delete => {
+                let mut seen = BTreeSet::new();
+                places.retain(|&place| seen.insert(request.arg(place)));
+            }
+            JoinKind::Values | JoinKind::Count => {}
         }
         let mut requests = Vec::with_capacity(places.len());
         for place in places {

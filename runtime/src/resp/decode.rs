@@ -406,7 +406,7 @@ struct Shared<'a> {
 }
 
 /// One part in so many of a read buffer may keep the whole alive.
-pub const SLICE_SHARE: usize = 4;
+pub(super) const SLICE_SHARE: usize = 4;
 
 impl<'a> Request<'a> {
     /// How many arguments, the command's name included. None at all for an empty line.

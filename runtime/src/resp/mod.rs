@@ -73,7 +73,7 @@ pub enum Close {
 /// Why a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// More answers waited than [`SessionLimits::output_bytes_max`].
+    /// More answers waited than [`SessionLimits::output_bytes_max`], or many for too long.
     OutputFull,
     /// It did not authenticate in time.
     AuthenticationTimeout,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 /// From this length on a value is written from where it lies. Below it, a copy costs less than another piece.
-pub const OWN_CHUNK_BYTES_MIN: usize = 4_096;
+pub(super) const OWN_CHUNK_BYTES_MIN: usize = 4_096;
 
 /// Bytes waiting to be written, in order.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Output {
     chunk_bytes: usize,
     /// What is being added to; comes after all chunks.
     tail: BytesMut,
+    /// Bytes that have left.
+    written: u64,
 }
 
 impl Output {
@@ -30,6 +32,11 @@ impl Output {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many bytes have been written so far.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Where small replies are appended.
@@ -78,6 +85,7 @@ impl Buf for Output {
 
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "no more can have been written than was there");
+        self.written += count as u64;
         while let Some(front) = self.chunks.front_mut() {
             let step = count.min(front.len());
             front.advance(step);

@@ -10,7 +10,7 @@
 //!
 //! How long an answer will be is not known when a read is sent off. A new connection is taken to read large values, so
 //! that only a few reads leave at once; each answer corrects that guess. A client that asks for much and takes nothing
-//! is cut off when its replies exceed [`SessionLimits::output_bytes_max`].
+//! is cut off when its replies exceed [`SessionLimits::output_bytes_max`], or half of that for longer than its patience.
 
 use super::answer;
 use super::client::Client;
@@ -59,6 +59,8 @@ pub struct Session {
     marks: KeyMarks,
     /// The marks of the request being taken.
     new_marks: Vec<u32>,
+    /// How many keys it names.
+    new_keys: usize,
     calls_open: usize,
     in_flight_bytes: usize,
     /// Bytes of values that are answered and wait for those before them.
@@ -70,6 +72,8 @@ pub struct Session {
     born: Instant,
     heard: Instant,
     request_since: Option<Instant>,
+    /// Since when the client has taken nothing of many replies, and how many bytes it had taken then.
+    stalled_since: Option<(Instant, u64)>,
 }
 
 impl Session {
@@ -90,6 +94,7 @@ impl Session {
             first_slot: 0,
             marks: KeyMarks::default(),
             new_marks: Vec::new(),
+            new_keys: 0,
             calls_open: 0,
             in_flight_bytes: 0,
             held_bytes: 0,
@@ -98,6 +103,7 @@ impl Session {
             born: now.monotonic,
             heard: now.monotonic,
             request_since: None,
+            stalled_since: None,
         }
     }
 
@@ -243,7 +249,16 @@ impl Session {
         // Time for what has come already, at the slowest pace that counts as moving.
         let earned = Duration::from_micros(self.input.len() as u64 * 1_000_000 / SLOWEST_BYTES_PER_SECOND);
         let is_stuck = self.request_since.is_some_and(|since| now.since(since) > limits.patience + earned);
-        let reason = if !self.client.is_authenticated && now.since(self.born) > limits.patience {
+        let taken = self.output.written();
+        self.stalled_since = match self.stalled_since {
+            _ if self.output.len() <= limits.output_bytes_max / 2 => None,
+            Some((since, before)) if before == taken => Some((since, before)),
+            Some(_) | None => Some((now, taken)),
+        };
+        let is_unread = self.stalled_since.is_some_and(|(since, _)| now.since(since) > limits.patience);
+        let reason = if is_unread {
+            CloseReason::OutputFull
+        } else if !self.client.is_authenticated && now.since(self.born) > limits.patience {
             CloseReason::AuthenticationTimeout
         } else if is_stuck {
             CloseReason::RequestTimeout
@@ -276,11 +291,14 @@ impl Session {
         self.close = Close::AfterOutput;
     }
 
-    /// Whether a request may be taken now. Leaves the marks of its keys in `new_marks`.
+    /// Whether a request may be taken now. Leaves the marks of its keys in `new_marks`; what both reads and writes a key
+    /// marks it twice.
     fn has_room(&mut self, command: Option<&Command>, request: &Request<'_>) -> bool {
         self.new_marks.clear();
         let limits = &self.door.limits;
-        if self.output.len() >= limits.in_flight_bytes_max {
+        self.new_keys = 0;
+        // Half, so that no single reply can reach the limit at which a connection is cut off.
+        if self.output.len() + self.held_bytes > limits.output_bytes_max / 2 {
             return false;
         }
         let Some(command) = command else { return self.slots.len() < limits.in_flight_max };
@@ -296,24 +314,28 @@ impl Session {
         let is_write = command.kind == Kind::Write;
         for place in command.key_places(request.len()) {
             let key = request.arg(place);
-            let mark = KeyMarks::mark(key, is_write);
-            self.new_marks.push(mark);
-            if self.marks.is_empty() {
-                continue;
+            self.new_keys += 1;
+            self.new_marks.push(KeyMarks::mark(key, is_write));
+            if is_write && command.reads_values() {
+                self.new_marks.push(KeyMarks::mark(key, false));
             }
-            // Writes of one key by one coordinator are ordered by their stamps, except in a register, whose stamps are
-            // chosen after a query.
-            let is_register =
-                || self.door.cluster.founding().keyspace(key).is_some_and(|keyspace| keyspace.mode == Mode::Register);
-            if self.marks.has_opposite(mark) || (is_write && self.marks.has_write(mark) && is_register()) {
-                return false;
+            if is_write && !self.marks.is_empty() && self.marks.has_write(KeyMarks::mark(key, true)) {
+                // Writes of one key by one coordinator are ordered by their stamps, except in a register, whose stamps
+                // are chosen after a query.
+                let keyspace = self.door.cluster.founding().keyspace(key);
+                if keyspace.is_some_and(|keyspace| keyspace.mode == Mode::Register) {
+                    return false;
+                }
             }
         }
-        let answers = if command.reads_values() { self.new_marks.len() } else { 0 };
+        if self.new_marks.iter().any(|&mark| self.marks.has_opposite(mark)) {
+            return false;
+        }
+        let answers = if command.reads_values() { self.new_keys } else { 0 };
         let bytes = self.in_flight_bytes + self.held_bytes + self.output.len();
         // A request that is more than all room there is goes alone.
         self.slots.is_empty()
-            || (self.calls_open.max(self.slots.len()) + self.new_marks.len() <= limits.in_flight_max
+            || (self.calls_open.max(self.slots.len()) + self.new_keys <= limits.in_flight_max
                 && bytes.saturating_add(self.charge(answers, request)) <= limits.in_flight_bytes_max)
     }
 
@@ -385,7 +407,7 @@ impl Session {
 
     /// What the reply of the request being taken will need.
     pub(super) fn pending(&self, op: Op, shape: Shape, asked: Asked, request: &Request<'_>) -> Pending {
-        let answers = if asked.is_read || op == Op::Del { self.new_marks.len() } else { 0 };
+        let answers = if asked.is_read { self.new_keys } else { 0 };
         let charge = self.charge(answers, request);
         Pending { op, shape, asked, charge }
     }

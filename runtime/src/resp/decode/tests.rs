@@ -180,7 +180,7 @@ fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pieces_decode_like_the_whole(stream in nearly_requests(), step in 1usize..9) {
