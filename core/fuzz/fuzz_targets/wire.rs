@@ -26,8 +26,8 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut decoder = Decoder::new(CLUSTER, LIMITS);
     let mut input = BytesMut::new();
-    // In pieces, as a connection gives them.
-    for piece in bytes.chunks(1 + usize::from(how >> 1) * 509) {
+    // In pieces, as a connection gives them; not so many that a long input takes long.
+    for piece in bytes.chunks(1 + bytes.len() / 64 + usize::from(how >> 1) * 509) {
         input.extend_from_slice(piece);
         loop {
             match decoder.next(&mut input) {
@@ -44,30 +44,34 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Frames as `data` describes them, 9 bytes and their payload at a time: kind, priority, stream, which part of how
-/// many, lengths of meta and of the last part.
-fn mended(mut data: &[u8]) -> Vec<u8> {
+/// Frames as `data` describes them, 4 bytes and a part of the payload at a time.
+///
+/// Each of five streams has a shape (kind, number of parts, lengths) from the first 30 bytes, so that frames of a stream
+/// fit together unless a mutation says otherwise. A payload begins with as many bytes of `data` as its frame asks for,
+/// and the rest of it is zeros: an input that had to hold 64 KiB for a full frame would never get to a second one.
+fn mended(data: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Some((&[kind, priority, stream, part, parts, meta_low, meta_high, last_low, last_high], rest)) =
-        data.split_first_chunk::<9>()
-    {
-        let parts = usize::from(parts % 4);
-        let last = 1 + usize::from(u16::from_le_bytes([last_low, last_high])) % PAYLOAD_BYTES_MAX;
+    let Some((shapes, mut data)) = data.split_first_chunk::<30>() else { return bytes };
+    while let Some((&[stream, part, odd, given], rest)) = data.split_first_chunk::<4>() {
+        let shape = &shapes[usize::from(stream % 5) * 6..][..6];
+        // Now and then a frame of another message on the same stream.
+        let kind = if odd & 0xc0 == 0xc0 { odd & 0x3f } else { shape[0] };
+        let parts = usize::from(shape[1] % 4);
+        let last = 1 + usize::from(u16::from_le_bytes([shape[2], shape[3]])) % PAYLOAD_BYTES_MAX;
+        let meta_bytes = usize::from(u16::from_le_bytes([shape[4], shape[5]]));
         let message_bytes = parts * PAYLOAD_BYTES_MAX + last;
-        let meta_bytes = usize::from(u16::from_le_bytes([meta_low, meta_high]));
         let offset = usize::from(part % 4) * PAYLOAD_BYTES_MAX;
         let payload_bytes = message_bytes.saturating_sub(offset).min(PAYLOAD_BYTES_MAX);
         let is_last = offset + payload_bytes >= message_bytes;
         let start = bytes.len();
         bytes.extend(b"QRTm");
-        bytes.extend([1, kind, priority % 4, u8::from(is_last)]);
+        bytes.extend([1, kind, odd % 3, u8::from(is_last)]);
         bytes.extend(CLUSTER.0.to_le_bytes());
         bytes.extend(u32::from(stream % 5).to_le_bytes());
         for length in [message_bytes, meta_bytes, offset, payload_bytes] {
             bytes.extend((length as u32).to_le_bytes());
         }
-        // What the input has no bytes for is zeros, so that a short input can make a full frame.
-        let (given, rest) = rest.split_at(rest.len().min(payload_bytes));
+        let (given, rest) = rest.split_at(rest.len().min(payload_bytes).min(given.into()));
         let mut payload = given.to_vec();
         payload.resize(payload_bytes, 0);
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes[start..]), &payload);
