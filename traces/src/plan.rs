@@ -233,8 +233,6 @@ pub struct Phases {
     pub live_within: Option<u64>,
     /// A disk lies or is put back unmarked: only panics, invented values and convergence are judged.
     pub durability_void: bool,
-    /// Whether every restart reads the log back independently and compares.
-    pub audit_log: bool,
 }
 
 /// One client operation.
