@@ -50,6 +50,6 @@ pub use history::{
 pub use minimize::minimize;
 pub use model::ModelKind;
 pub use online::{CallId, Illegal, Online, Standing};
-pub use read::{ReadError, read_jsonl};
+pub use read::{Format, ReadError, Recorded, StreamReport, check_stream, read, read_jsonl};
 pub use value::{Short, Value};
-pub use write::write_jsonl;
+pub use write::{write_jepsen_edn, write_jsonl};

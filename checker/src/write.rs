@@ -19,6 +19,84 @@ pub fn write_jsonl(history: &History, mut to: impl Write) -> io::Result<()> {
     to.flush()
 }
 
+/// Writes a history as Jepsen EDN: one map per event, in the order of time, keys as independent `[key value]` pairs.
+///
+/// Clients become numbers. Versions and levels have no place there and are left out.
+pub fn write_jepsen_edn(history: &History, mut to: impl Write) -> io::Result<()> {
+    let mut events: Vec<(i64, bool, u32)> = Vec::with_capacity(history.len() * 2);
+    for (id, operation) in history.operations().iter().enumerate() {
+        events.push((operation.invoke, false, id as u32));
+        if operation.end() != NEVER {
+            events.push((operation.ret, true, id as u32));
+        }
+    }
+    events.sort_unstable();
+    // An unknown outcome ends its process, so its client goes on as another one.
+    let mut process: Vec<u32> = (0..history.clients().len() as u32).collect();
+    let mut next_process = process.len() as u32;
+    let mut process_of = vec![0; history.len()];
+    for (index, (time, is_end, id)) in events.into_iter().enumerate() {
+        let operation = history.operation(id);
+        if !is_end {
+            let client = operation.client.0 as usize;
+            process_of[id as usize] = process[client];
+            if operation.end() == NEVER {
+                process[client] = next_process;
+                next_process += 1;
+            }
+        }
+        let phase = match operation.outcome {
+            _ if !is_end => "invoke",
+            Outcome::Ok => "ok",
+            Outcome::Fail => "fail",
+            Outcome::Unknown => "info",
+        };
+        let (called, mut value) = match operation.kind {
+            Kind::Read => ("read", String::new()),
+            Kind::Write => ("write", edn(&operation.value)),
+            Kind::Cas => ("cas", format!("[{} {}]", edn(operation.expected()), edn(&operation.value))),
+            Kind::Append => ("append", edn(&operation.value)),
+            Kind::Add => ("add", edn(&operation.value)),
+            Kind::Remove => ("remove", edn(&operation.value)),
+            Kind::Enqueue => ("enqueue", edn(&operation.value)),
+            Kind::Dequeue => ("dequeue", String::new()),
+        };
+        if value.is_empty() {
+            let known = is_end && operation.outcome == Outcome::Ok;
+            value = if known { edn(&operation.value) } else { "nil".to_string() };
+        }
+        let mut key = String::new();
+        put_text(history.key_name(operation.key), &mut key);
+        let process = process_of[id as usize];
+        writeln!(
+            to,
+            "{{:process {process}, :type :{phase}, :f :{called}, :value [{key} {value}], :time {time}, :index {index}}}"
+        )?;
+    }
+    to.flush()
+}
+
+/// A value as EDN.
+fn edn(value: &Value) -> String {
+    match value {
+        Value::Absent | Value::Any => "nil".to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Token(token) => token.to_string(),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(edn).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Short(_) | Value::Long(_) | Value::Fill { .. } => {
+            let mut text = String::new();
+            match value.as_bytes().map(std::str::from_utf8) {
+                Some(Ok(shown)) => put_text(shown, &mut text),
+                _ => put_text(&format!("{value:?}"), &mut text),
+            }
+            text
+        }
+    }
+}
+
 /// Puts the line of one operation at the end of `line`.
 fn write_operation(history: &History, operation: &Operation, line: &mut String) {
     let called = match operation.kind {
@@ -80,7 +158,7 @@ fn write_operation(history: &History, operation: &Operation, line: &mut String) 
 pub(crate) fn put_value(value: &Value, line: &mut String) {
     match value {
         Value::Absent => line.push_str("null"),
-        Value::Any => line.push_str("\"?\""),
+        Value::Any => line.push_str("{\"any\":1}"),
         Value::Int(number) => line.push_str(&number.to_string()),
         Value::Token(token) if matches!(token.as_str(), "true" | "false") || token.parse::<f64>().is_ok() => {
             line.push_str(token);

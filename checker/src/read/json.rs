@@ -168,7 +168,8 @@ impl<'a> Scanner<'a> {
         null
     }
 
-    /// Any JSON value as a [`Value`]; `{"b64":..}` and `{"fill":..,"len":..}` are byte strings.
+    /// Any JSON value as a [`Value`]; `{"b64":..}` and `{"fill":..,"len":..}` are byte strings, `{"any":1}` is a read that
+    /// did not say what it saw.
     pub(crate) fn value(&mut self) -> Scan<Value> {
         self.nested_value(0)
     }
@@ -251,17 +252,22 @@ impl<'a> Scanner<'a> {
     }
 
     fn bytes_object(&mut self) -> Scan<Value> {
-        let (mut base64, mut fill, mut len) = (None, None, None);
+        let (mut base64, mut fill, mut len, mut any) = (None, None, None, false);
         self.object(|scanner, name| {
             match name {
                 b"b64" => base64 = Some(decode_base64(&scanner.string()?)?),
                 b"fill" => fill = Some(scanner.integer()?),
                 b"len" => len = Some(scanner.integer()?),
+                b"any" => {
+                    any = true;
+                    scanner.skip_value()?;
+                }
                 _ => return Err("an object value is {\"b64\":..} or {\"fill\":..,\"len\":..}".to_string()),
             }
             Ok(())
         })?;
         match (base64, fill, len) {
+            (None, None, None) if any => Ok(Value::Any),
             (Some(bytes), None, None) => Ok(Value::bytes(&bytes)),
             (None, Some(byte @ 0..=255), Some(len @ 0..=FILL_BYTES_MAX)) => {
                 Ok(Value::Fill { byte: byte as u8, len: len as u32 })

@@ -1,16 +1,23 @@
-//! Readers: from bytes of a known or recognised format to a [`History`].
+//! Readers: from bytes of a named or recognised format to a [`History`].
 //!
 //! A reader either understands a file wholly or says which line it did not understand; a history is never judged by
 //! the half that could be read.
 
+mod csv;
+mod edn;
+mod jepsen;
+mod jepsen_log;
 mod json;
-
 mod jsonl;
+mod pairing;
+mod stream;
 
 use std::io::{self, Read};
 
 use crate::history::History;
+use crate::{FailedCas, Value};
 pub(crate) use json::encode_base64;
+pub use stream::{StreamReport, check_stream};
 
 /// Why a history could not be read. Nothing of it was judged.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +25,7 @@ pub enum ReadError {
     /// A line does not mean anything in this format.
     #[error("line {line}: {reason}")]
     Line {
-        /// Counted from 1.
+        /// Counted from 1; 0 where no line is at fault.
         line: u64,
         /// What is wrong with it.
         reason: String,
@@ -32,6 +39,110 @@ impl ReadError {
     pub(crate) fn at(line: u64, reason: impl Into<String>) -> Self {
         ReadError::Line { line, reason: reason.into() }
     }
+}
+
+/// The forms of histories that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// Our own: one JSON object a line.
+    Jsonl,
+    /// Jepsen's EDN.
+    JepsenEdn,
+    /// Jepsen's text logs.
+    JepsenLog,
+    /// Porcupine's key-value EDN.
+    PorcupineKv,
+    /// Comma-separated values with named columns.
+    Csv,
+}
+
+impl Format {
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::JepsenEdn => "jepsen-edn",
+            Format::JepsenLog => "jepsen-log",
+            Format::PorcupineKv => "porcupine-kv",
+            Format::Csv => "csv",
+        }
+    }
+
+    /// The format of that name; `auto` is none.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Format::Jsonl, Format::JepsenEdn, Format::JepsenLog, Format::PorcupineKv, Format::Csv];
+        all.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that the first bytes of a file suggest.
+    pub fn recognise(begin: &[u8]) -> Option<Self> {
+        let text = begin.trim_ascii_start();
+        let contains = |wanted: &str| text.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+        match text.first()? {
+            b'{' if text[1..].trim_ascii_start().starts_with(b"\"") => Some(Format::Jsonl),
+            _ if contains(jepsen_log::MARK) => Some(Format::JepsenLog),
+            b'{' | b'[' | b'(' | b';' | b'#' => {
+                Some(if contains(":key") { Format::PorcupineKv } else { Format::JepsenEdn })
+            }
+            _ => {
+                let first = text.split(|byte| *byte == b'\n').next()?;
+                first.contains(&b',').then_some(Format::Csv)
+            }
+        }
+    }
+
+    /// What a failed compare-and-set tells in this form, unless the caller knows better.
+    pub fn failed_cas(self) -> FailedCas {
+        match self {
+            Format::JepsenEdn => FailedCas::Never,
+            Format::Jsonl | Format::JepsenLog | Format::PorcupineKv | Format::Csv => FailedCas::Mismatch,
+        }
+    }
+
+    /// What keys hold at first in this form, unless the caller knows better.
+    pub fn init(self) -> Value {
+        match self {
+            Format::PorcupineKv => Value::text(""),
+            Format::Jsonl | Format::JepsenEdn | Format::JepsenLog | Format::Csv => Value::Absent,
+        }
+    }
+}
+
+/// A history and the form it came in.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What was recorded.
+    pub history: History,
+    /// In which form.
+    pub format: Format,
+}
+
+/// Bytes that are looked at to recognise a format.
+const RECOGNISED_BYTES: u64 = 64 << 10;
+
+/// Reads a history. `format` and `columns` (for CSV) may be left to the content.
+pub fn read(mut input: impl Read, format: Option<Format>, columns: Option<&str>) -> Result<Recorded, ReadError> {
+    let mut begin = Vec::new();
+    input.by_ref().take(RECOGNISED_BYTES).read_to_end(&mut begin)?;
+    let recognised = format.or_else(|| columns.map(|_| Format::Csv)).or_else(|| Format::recognise(&begin));
+    let mut format = recognised.ok_or_else(|| ReadError::at(1, "this is no history in a form known here"))?;
+    let mut input = io::Cursor::new(begin).chain(input);
+    if format == Format::Jsonl {
+        return Ok(Recorded { history: jsonl::read(input)?, format });
+    }
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes)?;
+    let history = match format {
+        Format::Jsonl => unreachable!("read above"),
+        Format::JepsenEdn | Format::PorcupineKv => {
+            let jepsen = jepsen::read(&bytes)?;
+            format = if jepsen.has_keys { Format::PorcupineKv } else { Format::JepsenEdn };
+            jepsen.history
+        }
+        Format::JepsenLog => jepsen_log::read(&bytes)?,
+        Format::Csv => csv::read(&bytes, columns)?,
+    };
+    Ok(Recorded { history, format })
 }
 
 /// Reads a history in our own form, one JSON object a line.
