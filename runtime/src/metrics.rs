@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 macro_rules! labelled {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -153,6 +153,7 @@ pub struct Metrics {
     clients: Gauge,
     shortfalls: Family<OpLabel, Counter>,
     node_state: Family<StateLabel, Gauge>,
+    state_now: AtomicU8,
     members: Family<StateLabel, Gauge>,
     partitions: Family<HealthLabel, Gauge>,
     failures_tolerated: Gauge,
@@ -218,6 +219,7 @@ impl Metrics {
             clients: own_clients,
             shortfalls: Family::default(),
             node_state: Family::default(),
+            state_now: AtomicU8::new(NodeState::Starting as u8),
             members: Family::default(),
             partitions: Family::default(),
             failures_tolerated: Gauge::default(),
@@ -307,9 +309,15 @@ impl Metrics {
 
     /// Notes what the node is to its cluster.
     pub fn set_node_state(&self, now: NodeState) {
+        self.state_now.store(now as u8, Ordering::Relaxed);
         for &state in NodeState::ALL {
             self.node_state.get_or_create(&StateLabel { state: state.label() }).set(i64::from(state == now));
         }
+    }
+
+    /// What the node is to its cluster, as last noted.
+    pub fn node_state(&self) -> NodeState {
+        NodeState::ALL[usize::from(self.state_now.load(Ordering::Relaxed))]
     }
 
     /// Notes how many members can be reached, this node included, and how many cannot.

@@ -4,9 +4,10 @@
 //! and the figures are set by the host whenever it learns better. Sessions only read.
 
 use crate::config::Secret;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PartitionHealth};
 use quorate_core::config::Founding;
 use quorate_core::id::NodeId;
+use quorate_core::node::STATIC_EPOCH;
 use quorate_core::placement::{Placement, SLOTS};
 use quorate_core::time::Duration;
 use std::cell::Cell;
@@ -78,6 +79,25 @@ impl ClusterView {
     /// The place of a member in [`Self::members`].
     pub fn index_of(&self, id: NodeId) -> usize {
         self.members.binary_search_by_key(&id, |member| member.id).expect("homes are members")
+    }
+
+    /// How the partitions fare while these members can be reached. Judged by all homes of a partition, the cluster's `rf`.
+    fn health(&self, is_reachable: impl Fn(usize) -> bool) -> PartitionHealth {
+        let partitions = self.placement.partitions();
+        let slots_each = SLOTS / partitions;
+        let mut health = PartitionHealth { failures_tolerated: u64::MAX, ..PartitionHealth::default() };
+        for partition in 0..partitions {
+            let homes = self.placement.homes(self.placement.partition_of_slot(partition * slots_each));
+            let up = homes.iter().filter(|&&home| is_reachable(self.index_of(home))).count();
+            let majority = homes.len() / 2 + 1;
+            match up {
+                up if up == homes.len() => health.ok += 1,
+                up if up >= majority => health.quorum += 1,
+                _ => health.lost += 1,
+            }
+            health.failures_tolerated = health.failures_tolerated.min(up.saturating_sub(majority) as u64);
+        }
+        health
     }
 
     /// Runs of slots with the same homes: `(first, last, homes)` with homes as places in [`Self::members`].
@@ -189,7 +209,10 @@ impl Door {
         metrics: Arc<Metrics>,
     ) -> Self {
         let reachable = cluster.members.iter().map(|_| Cell::new(true)).collect();
-        Self { cluster, limits, password, metrics, announce_cluster, reachable, figures: Cell::default() }
+        let door = Self { cluster, limits, password, metrics, announce_cluster, reachable, figures: Cell::default() };
+        door.count_reachable();
+        door.metrics.epoch.set(STATIC_EPOCH.0 as i64);
+        door
     }
 
     /// `cluster` or `standalone`, as announced.
@@ -200,9 +223,16 @@ impl Door {
     /// Notes whether a member can be reached. What is said of this node itself is ignored: whoever asks has reached it.
     pub fn set_reachable(&self, member: NodeId, is_reachable: bool) {
         let index = self.cluster.index_of(member);
-        if index != self.cluster.me {
-            self.reachable[index].set(is_reachable);
+        if index != self.cluster.me && self.reachable[index].replace(is_reachable) != is_reachable {
+            self.count_reachable();
         }
+    }
+
+    /// Brings members and partitions in the metrics up to date.
+    fn count_reachable(&self) {
+        let up = self.reachable.iter().filter(|reachable| reachable.get()).count();
+        self.metrics.set_members(up, self.reachable.len() - up);
+        self.metrics.set_partitions(self.cluster.health(|member| self.is_reachable(member)));
     }
 
     /// Whether the member at this place of [`ClusterView::members`] can be reached.

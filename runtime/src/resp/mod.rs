@@ -23,6 +23,7 @@
 //! on Reply { call, response }:  session.complete(now, call.sequence, response, &mut calls)    (may append calls)
 //! once per turn: write session.output() with one writev;  session.close() says whether to close after (or at once)
 //! every second or so: session.on_tick(now)
+//! connections and calls under way are counted by the host, ended requests by the session
 //! on a lost connection: the host tells the node `ClientGone` for each of session.waiting_calls(), then drops it
 //! ```
 

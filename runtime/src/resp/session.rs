@@ -79,7 +79,6 @@ pub struct Session {
 impl Session {
     /// A connection that has just been accepted. `connection` is the host's number for it, `peer` its address in words.
     pub fn new(door: Rc<Door>, connection: u64, peer: String, now: Now) -> Self {
-        door.metrics.client_came();
         let client = Client::new(connection, peer, door.password.is_none(), now.monotonic);
         Self {
             door,
@@ -223,7 +222,6 @@ impl Session {
         let (number, part) = slots::slot_and_part(sequence);
         let index = usize::try_from(number - self.first_slot).expect("fewer slots than bytes of memory");
         self.calls_open -= 1;
-        self.door.metrics.in_flight.dec();
         let slot = self.slots.get_mut(index).expect("a call is answered while its request waits");
         if let Outcome::Value(_) | Outcome::Missing = response.outcome {
             self.read_charge = (words::value_bytes(&response.outcome) + REPLY_OVERHEAD).max(self.read_charge / 2);
@@ -426,7 +424,6 @@ impl Session {
 
     fn call(&mut self, slot: u64, part: usize, request: ClientRequest, calls: &mut Vec<SessionCall>) {
         self.calls_open += 1;
-        self.door.metrics.in_flight.inc();
         calls.push(SessionCall { sequence: slots::sequence(slot, part), request });
     }
 
@@ -477,13 +474,6 @@ pub(super) struct Pending {
     shape: Shape,
     pub(super) asked: Asked,
     charge: usize,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.door.metrics.client_went();
-        self.door.metrics.in_flight.dec_by(self.calls_open as i64);
-    }
 }
 
 #[cfg(test)]
