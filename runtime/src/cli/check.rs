@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use quorate_checker::{
-    Budget, FailedCas, History, Options, ReadError, Report, Value, Verdict, check_history, describe, read_jsonl, verify,
+    Budget, FailedCas, Format as HistoryFormat, History, ModelKind, Options, ReadError, Recorded, Report, Value,
+    Verdict, check_history, describe, minimize, read, verify,
 };
 use serde_json::json;
 
@@ -22,12 +23,25 @@ pub(crate) struct Check {
     /// History files; - is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What every key holds before the first write: null, a number, or a text; nothing by default
+    /// What the keys are: auto, register, cas, kv, set, counter, queue
+    #[arg(long, default_value = "auto", value_parser = model, value_name = "MODEL")]
+    model: ModelKind,
+    /// The form of the files: auto, jsonl, jepsen-edn, jepsen-log, porcupine-kv, csv
+    #[arg(long, default_value = "auto", value_parser = form, value_name = "FORM")]
+    from: Form,
+    /// Names of the columns of a CSV file that has no line of names
+    #[arg(long, value_name = "NAMES")]
+    columns: Option<String>,
+    /// What every key holds before the first write: null, a number, or a text; what the form says by default
     #[arg(long, value_name = "VALUE")]
     init: Option<String>,
-    /// What a failed compare-and-set tells: that the value was another one, or that it never happened
-    #[arg(long, value_enum, default_value_t = FailedCasFlag::Mismatch, value_name = "MEANING")]
-    failed_cas: FailedCasFlag,
+    /// What a failed compare-and-set tells: that the value was another one, or that it never happened; what the form
+    /// says by default
+    #[arg(long, value_enum, value_name = "MEANING")]
+    failed_cas: Option<FailedCasFlag>,
+    /// Make counterexamples of a search as small as single removals can
+    #[arg(long)]
+    minimize: bool,
     /// Answer unknown rather than take longer
     #[arg(long, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
     time: Duration,
@@ -47,20 +61,39 @@ enum FailedCasFlag {
     Never,
 }
 
+/// A form of histories; none is told by the content.
+type Form = Option<HistoryFormat>;
+
+fn form(name: &str) -> Result<Form, String> {
+    match HistoryFormat::from_name(name) {
+        None if name == "auto" => Ok(None),
+        None => Err(format!("'{name}' is none of auto, jsonl, jepsen-edn, jepsen-log, porcupine-kv, csv")),
+        form => Ok(form),
+    }
+}
+
+fn model(name: &str) -> Result<ModelKind, String> {
+    let model = ModelKind::from_name(name);
+    model.ok_or_else(|| format!("'{name}' is none of auto, register, cas, kv, set, counter, queue"))
+}
+
 /// Violations shown in full, per file.
 const SHOWN_MAX: usize = 3;
 
 impl Check {
     pub(crate) fn run(&self, console: &Console) -> Ended {
-        let options = self.options();
         let mut worst = Verdict::Ok;
         let mut out = console.result(&self.file)?;
         let mut objects = Vec::new();
         for file in &self.files {
             let name = file.display().to_string();
-            let history = read(file)?;
+            let Recorded { history, format } = self.read(file)?;
+            let options = self.options(format);
             let started = Instant::now();
-            let report = check_history(&history, &options);
+            let mut report = check_history(&history, &options);
+            if self.minimize {
+                report.keys.iter_mut().for_each(|key| minimize(&history, key, &options));
+            }
             let judged = Judged { name: &name, history: &history, report: &report, took: started.elapsed() };
             let verified = if self.verify { Some(judged.verify(&options)?) } else { None };
             worst = worst.max(report.verdict);
@@ -86,13 +119,29 @@ impl Check {
         })
     }
 
-    fn options(&self) -> Options {
+    /// Reads a history from a file or from stdin.
+    fn read(&self, file: &Path) -> Result<Recorded, Failure> {
+        let input: Box<dyn Read> = if file.as_os_str() == "-" {
+            Box::new(std::io::stdin().lock())
+        } else {
+            let opened = File::open(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()));
+            Box::new(BufReader::new(opened.or_exit(Exit::Io)?))
+        };
+        read(input, self.from, self.columns.as_deref()).map_err(|error| {
+            let exit = if matches!(error, ReadError::Io(_)) { Exit::Io } else { Exit::Usage };
+            Failure { exit, error: anyhow::anyhow!("{}: {error}", file.display()) }
+        })
+    }
+
+    fn options(&self, form: HistoryFormat) -> Options {
         let bytes = usize::try_from(self.mem).unwrap_or(usize::MAX);
         Options {
-            init: self.init.as_deref().map_or(Value::Absent, value),
+            model: self.model,
+            init: self.init.as_deref().map_or(form.init(), value),
             failed_cas: match self.failed_cas {
-                FailedCasFlag::Mismatch => FailedCas::Mismatch,
-                FailedCasFlag::Never => FailedCas::Never,
+                None => form.failed_cas(),
+                Some(FailedCasFlag::Mismatch) => FailedCas::Mismatch,
+                Some(FailedCasFlag::Never) => FailedCas::Never,
             },
             certificates: self.verify,
             budget: Budget { states: u64::MAX, bytes, time: Some(self.time) },
@@ -108,20 +157,6 @@ fn value(text: &str) -> Value {
         Err(_) if text == "null" => Value::Absent,
         Err(_) => Value::text(text),
     }
-}
-
-/// Reads a history from a file or from stdin.
-pub(crate) fn read(file: &std::path::Path) -> Result<History, Failure> {
-    let input: Box<dyn Read> = if file.as_os_str() == "-" {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let opened = File::open(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()));
-        Box::new(BufReader::new(opened.or_exit(Exit::Io)?))
-    };
-    read_jsonl(input).map_err(|error| {
-        let exit = if matches!(error, ReadError::Io(_)) { Exit::Io } else { Exit::Usage };
-        Failure { exit, error: anyhow::anyhow!("{}: {error}", file.display()) }
-    })
 }
 
 struct Judged<'a> {

@@ -84,10 +84,6 @@ impl Console {
         }
     }
 
-    pub(crate) fn is_text(&self) -> bool {
-        self.format == Format::Text
-    }
-
     /// A note for whoever watches; never part of the result.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
@@ -117,6 +113,14 @@ impl Console {
         match &file.output {
             Some(path) => create(path),
             None => Ok(Box::new(BufWriter::new(io::stdout().lock()))),
+        }
+    }
+
+    /// The same, for results that threads write one after the other.
+    pub(crate) fn result_from_threads(&self, file: &ResultFile) -> Result<Box<dyn Write + Send>, Failure> {
+        match &file.output {
+            Some(path) => Ok(Box::new(open(path)?)),
+            None => Ok(Box::new(io::stdout())),
         }
     }
 
@@ -180,10 +184,14 @@ impl Progress {
 
 /// A file for output, with its folder.
 pub(crate) fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    Ok(Box::new(open(path)?))
+}
+
+fn open(path: &Path) -> Result<BufWriter<File>, Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.map_or(Ok(()), std::fs::create_dir_all).or_exit(Exit::Io)?;
     let file = File::create(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display())).or_exit(Exit::Io)?;
-    Ok(Box::new(BufWriter::new(file)))
+    Ok(BufWriter::new(file))
 }
 
 /// A reader that has gone (`| head`) is no failure of ours.

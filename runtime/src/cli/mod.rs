@@ -6,8 +6,12 @@ mod completion;
 mod console;
 mod exit;
 mod help;
+mod panics;
+mod replay;
+mod sim;
 #[cfg(feature = "store")]
 mod store;
+mod trace;
 mod units;
 mod version;
 
@@ -36,6 +40,9 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Sim(sim::Sim),
+    Replay(replay::Replay),
+    Trace(trace::Trace),
     Check(check::Check),
     #[cfg(feature = "store")]
     Demo(store::demo::Demo),
@@ -74,6 +81,9 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(command: Command, console: &Console) -> Ended {
     match command {
+        Command::Sim(sim) => sim.run(console),
+        Command::Replay(replay) => replay.run(console),
+        Command::Trace(trace) => trace.run(console),
         Command::Check(check) => check.run(console),
         #[cfg(feature = "store")]
         Command::Demo(demo) => demo.run(console),

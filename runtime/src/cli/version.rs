@@ -28,6 +28,24 @@ pub(crate) fn short_commit() -> &'static str {
     COMMIT.get(..7).unwrap_or(COMMIT)
 }
 
+/// The commit and whether what is checked out has changed since: `3f2c1ab (clean)`. Outside a checkout of that commit
+/// only the commit is known.
+pub(crate) fn commit_state() -> String {
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let commit = short_commit();
+    match git(&["rev-parse", "HEAD"]) {
+        Some(head) if head == COMMIT => match git(&["status", "--porcelain", "--untracked-files=no"]) {
+            Some(changes) if changes.is_empty() => format!("{commit} (clean)"),
+            Some(_) => format!("{commit}+dirty"),
+            None => commit.to_string(),
+        },
+        Some(_) | None => commit.to_string(),
+    }
+}
+
 impl Version {
     pub(crate) fn run(&self, console: &Console) -> Ended {
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
