@@ -1,5 +1,7 @@
 //! runtime
 #[cfg(feature = "store")]
+pub mod admin;
+#[cfg(feature = "store")]
 pub mod config;
 #[cfg(feature = "store")]
 pub mod disk;
@@ -11,3 +13,7 @@ pub mod resp;
 pub mod peer;
 #[cfg(feature = "store")]
 pub mod storage;
+#[cfg(feature = "store")]
+pub mod driver;
+#[cfg(feature = "store")]
+pub mod server;

@@ -212,9 +212,10 @@ mod tests {
             if *room == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let offered: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            let count = offered.len().min(per_call).min(*room);
-            taken.extend_from_slice(&offered[..count]);
+            let offered = slices.iter().flat_map(|slice| slice.iter().copied());
+            let before = taken.len();
+            taken.extend(offered.take(per_call.min(*room)));
+            let count = taken.len() - before;
             *room -= count;
             Ok(count)
         }
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn everything_arrives_whole_however_the_socket_cuts_it() {
-        for per_call in [1, 13, 5_000, 1 << 20] {
+        for per_call in [7, 5_000, 1 << 20] {
             let mut outbox = Outbox::new(CLUSTER, 16 << 20);
             let sent = [store(1, 10), store(2, 200_000), stranger(), store(3, 20_000), store(4, 0)];
             sent.iter().for_each(|message| outbox.push(message));

@@ -79,9 +79,9 @@ pub struct StorageFigures {
     pub log_bytes_written: u64,
     /// Bytes of log that a restart would read.
     pub log_bytes: u64,
-    /// How long the newest commit took, in microseconds.
-    pub commit_micros_last: u64,
-    /// How long all commits took together, in microseconds.
+    /// Writes to the log that have ended, marks included.
+    pub commits_ended: u64,
+    /// How long those took together, in microseconds.
     pub commit_micros: u64,
     /// Flushes so far.
     pub flushes: u64,
@@ -97,7 +97,7 @@ pub struct DiskStore<D> {
     /// Here, unless the sync thread has it.
     disk: Option<D>,
     syncer: Worker<(D, Batch), Synced<D>>,
-    preparer: Worker<Upkeep, Prepare1>,
+    preparer: Worker<Upkeep, PrepareEnd>,
     flusher: Worker<TreeJob, Result<TreeEnd, lsm_tree::Error>>,
     /// What the memtable that is being flushed stands for.
     flushing: Option<Position>,
@@ -137,7 +137,7 @@ enum TreeEnd {
 }
 
 /// The end of a preparation; deletions end without a word.
-type Prepare1 = Option<Result<(), DiskError>>;
+type PrepareEnd = Option<Result<(), DiskError>>;
 
 impl<D: Disk + Send + 'static> DiskStore<D> {
     /// Recovers from `disk` and the tree in `tree_folder`. `second` is another handle of the same disk, for making and
@@ -193,6 +193,7 @@ impl<D: Disk + Send + 'static> DiskStore<D> {
         }
         let Some(batch) = self.store.seal() else { return Ok(()) };
         self.figures.commits += 1;
+        self.figures.log_bytes_written += u64::from(batch.bytes());
         self.figures.records += u64::from(batch.records());
         if inline && batch.records() <= INLINE_RECORDS_MAX && batch.bytes() <= INLINE_BYTES_MAX {
             self.figures.commits_inline += 1;
@@ -300,7 +301,7 @@ impl<D: Disk + Send + 'static> DiskStore<D> {
         let Synced { disk, batch, result, took } = synced;
         self.disk = Some(disk);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.figures.commit_micros_last = micros;
+        self.figures.commits_ended += 1;
         self.figures.commit_micros = self.figures.commit_micros.saturating_add(micros);
         let before = ended.len();
         self.store.committed(batch, result, ended).map_err(|_| match result {
@@ -355,7 +356,7 @@ fn carry_out<D: Disk>((mut disk, batch): (D, Batch)) -> Synced<D> {
     Synced { disk, batch: batch.id(), result, took: begun.elapsed() }
 }
 
-fn upkeep<D: Disk>(disk: &mut D, job: Upkeep) -> Prepare1 {
+fn upkeep<D: Disk>(disk: &mut D, job: Upkeep) -> PrepareEnd {
     match job {
         Upkeep::Prepare(prepare) => Some(prepare.carry_out(disk)),
         Upkeep::Delete(segment) => {
