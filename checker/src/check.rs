@@ -1,5 +1,6 @@
 //! The front door: judge a history, key by key.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -76,7 +77,7 @@ impl Options {
     }
 
     pub(crate) fn rules(&self) -> Rules {
-        Rules { init: self.init.clone(), failed_cas: self.failed_cas }
+        Rules { init: self.init.clone(), failed_cas: self.failed_cas, eventual_too: false }
     }
 }
 
@@ -242,11 +243,21 @@ impl Report {
 
 /// Judges every key of a history.
 pub fn check_history(history: &History, options: &Options) -> Report {
+    check_history_with(history, options, &|_, _| {})
+}
+
+/// Judges every key of a history and tells how many of how many keys are done.
+pub fn check_history_with(history: &History, options: &Options, done: &(dyn Fn(usize, usize) + Sync)) -> Report {
     let rules = options.rules();
     let clock = search::Clock::start(options.budget);
     let by_key = history.by_key();
-    let judge = |key: u32| judge_key(history, KeyId(key), by_key.of(KeyId(key)), &rules, options, &clock);
     let count = by_key.keys() as u32;
+    let finished = AtomicUsize::new(0);
+    let judge = |key: u32| {
+        let report = judge_key(history, KeyId(key), by_key.of(KeyId(key)), &rules, options, &clock);
+        done(finished.fetch_add(1, Ordering::Relaxed) + 1, count as usize);
+        report
+    };
     // Small histories are judged faster than threads are woken.
     const PARALLEL_OPERATIONS_MIN: usize = 20_000;
     let keys: Vec<KeyReport> = if options.parallel && history.len() >= PARALLEL_OPERATIONS_MIN {

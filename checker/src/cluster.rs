@@ -29,6 +29,8 @@ pub(crate) const INITIAL: u32 = 0;
 pub(crate) struct Rules {
     pub(crate) init: Value,
     pub(crate) failed_cas: FailedCas,
+    /// Reads at an eventual level count too: for the weaker levels.
+    pub(crate) eventual_too: bool,
 }
 
 /// One write and what observed it.
@@ -74,6 +76,15 @@ pub(crate) enum Trouble {
 }
 
 impl Clusters {
+    /// The same clusters over operations with other numbers.
+    pub(crate) fn renumbered(&self, number: impl Fn(OperationId) -> OperationId) -> Self {
+        let mut clusters = self.clone();
+        for cluster in clusters.all.iter_mut().filter(|cluster| cluster.writer != NONE && cluster.live) {
+            cluster.writer = number(cluster.writer);
+        }
+        clusters
+    }
+
     /// Attributes every operation of one register key, by version where possible, else by value.
     pub(crate) fn of_key(history: &History, ids: &[OperationId], rules: &Rules) -> Result<Self, Trouble> {
         let versions = ids.iter().any(|id| history.operation(*id).version().is_some());
@@ -103,7 +114,8 @@ pub(crate) enum Role<'a> {
 pub(crate) fn role<'a>(history: &'a History, id: OperationId, rules: &Rules) -> Role<'a> {
     let operation = history.operation(id);
     match (operation.kind, operation.outcome) {
-        (Kind::Read, Outcome::Ok) if operation.value == Value::Any || operation.level.is_eventual() => Role::Nothing,
+        (Kind::Read, Outcome::Ok) if operation.value == Value::Any => Role::Nothing,
+        (Kind::Read, Outcome::Ok) if operation.level.is_eventual() && !rules.eventual_too => Role::Nothing,
         (Kind::Read, Outcome::Ok) => Role::Observe(&operation.value),
         (Kind::Write, Outcome::Ok | Outcome::Unknown) => Role::Write(&operation.value),
         (Kind::Cas, Outcome::Ok | Outcome::Unknown) => Role::Swap(operation.expected(), &operation.value),

@@ -34,14 +34,19 @@ mod model;
 mod online;
 mod read;
 mod register;
+mod render;
+mod run;
 mod search;
 mod sweep;
+mod timeline;
 mod value;
+pub mod weaker;
 mod write;
 
 pub use certificate::{Identity, Refusal};
 pub use check::{
-    Anomaly, Blocked, Budget, FailedCas, KeyReport, Method, Options, Report, Verdict, Violation, check_history, verify,
+    Anomaly, Blocked, Budget, FailedCas, KeyReport, Method, Options, Report, Verdict, Violation, check_history,
+    check_history_with, verify,
 };
 pub use explain::describe;
 pub use history::{
@@ -51,5 +56,7 @@ pub use minimize::minimize;
 pub use model::ModelKind;
 pub use online::{CallId, Illegal, Online, Standing};
 pub use read::{Format, ReadError, Recorded, StreamReport, check_stream, read, read_jsonl};
+pub use run::{Asked, FileReport, FileVerdict, Progress, RunOptions, RunReport, Source, run, strongest};
+pub use timeline::timeline;
 pub use value::{Short, Value};
 pub use write::{write_jepsen_edn, write_jsonl};

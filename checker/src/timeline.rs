@@ -38,10 +38,8 @@ fn label(history: &History, id: OperationId) -> String {
 pub fn timeline(history: &History, operations: &[OperationId]) -> String {
     let mut operations = operations.to_vec();
     operations.sort_unstable_by_key(|id| (history.operation(*id).invoke, *id));
-    let mut moments: Vec<Time> = operations
-        .iter()
-        .flat_map(|id| [history.operation(*id).invoke, history.operation(*id).end()])
-        .collect();
+    let mut moments: Vec<Time> =
+        operations.iter().flat_map(|id| [history.operation(*id).invoke, history.operation(*id).end()]).collect();
     moments.sort_unstable();
     moments.dedup();
     let rank = |time: Time| moments.partition_point(|moment| *moment < time);

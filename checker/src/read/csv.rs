@@ -54,9 +54,9 @@ pub(crate) fn read(bytes: &[u8], columns: Option<&str>) -> Result<History, ReadE
             (header.into_iter().map(|field| field.text).collect::<Vec<String>>(), 1)
         }
     };
-    let columns = names.iter().map(|name| {
-        column(name).ok_or_else(|| ReadError::at(named_at, format!("unknown column \"{name}\"")))
-    });
+    let columns = names
+        .iter()
+        .map(|name| column(name).ok_or_else(|| ReadError::at(named_at, format!("unknown column \"{name}\""))));
     let columns: Vec<Column> = columns.collect::<Result<_, _>>()?;
     for (needed, name) in [(Column::Called, "op"), (Column::Invoke, "invoke"), (Column::Return, "return")] {
         if !columns.contains(&needed) {

@@ -149,3 +149,27 @@ pub fn read(mut input: impl Read, format: Option<Format>, columns: Option<&str>)
 pub fn read_jsonl(input: impl Read) -> Result<History, ReadError> {
     jsonl::read(input)
 }
+
+/// One line of a dump: replica, key, values.
+pub(crate) fn json_dump_line(line: &[u8]) -> Result<(String, String, Vec<Value>), String> {
+    let (mut replica, mut key, mut values) = (None, None, Vec::new());
+    let mut scanner = json::Scanner::new(line.trim_ascii());
+    scanner.object(|scanner, name| {
+        match name {
+            b"n" => replica = Some(scanner.value()?.to_string()),
+            b"k" => key = Some(scanner.value()?),
+            b"v" => values.push(scanner.value()?),
+            b"vs" => match scanner.value()? {
+                Value::List(items) => values.extend(items.iter().cloned()),
+                _ => return Err("\"vs\" is a list".to_string()),
+            },
+            _ => scanner.skip_value()?,
+        }
+        Ok(())
+    })?;
+    scanner.end()?;
+    let key = key.ok_or("\"k\" (the key) is missing")?;
+    let key =
+        key.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_string)).unwrap_or(key.to_string());
+    Ok((replica.ok_or("\"n\" (the replica) is missing")?, key, values))
+}

@@ -74,7 +74,7 @@ impl Clock {
     }
 
     /// Which part of the budget has ended, if any.
-    fn ended(&self, states: u64, bytes: usize) -> Option<&'static str> {
+    pub(crate) fn ended(&self, states: u64, bytes: usize) -> Option<&'static str> {
         if states > self.budget.states {
             Some("states")
         } else if bytes > self.budget.bytes {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn both_engines_and_the_parts_agree_with_brute_force() {
-        let rules = Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch };
+        let rules = Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch, eventual_too: false };
         let (mut cut, mut violations) = (0, 0);
         for seed in 0..6_000 {
             let mut random = Random(seed);

@@ -1,0 +1,59 @@
+//! Judges files and says what it cost: the library as a command line needs it, for measuring.
+//!
+//! ```text
+//! cargo run --release -p quorate-checker --example check -- FILE... [--stream] [--verify] [--minimize] [--certificates]
+//!     [--level NAME] [--one-thread] [--json] [--quiet]
+//! ```
+
+use std::time::Instant;
+
+use quorate_checker::{Asked, RunOptions, Source, run};
+
+fn main() {
+    let mut options = RunOptions::default();
+    let (mut sources, mut json, mut quiet) = (Vec::new(), false, false);
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--stream" => options.stream = true,
+            "--verify" => options.verify = true,
+            "--minimize" => options.minimize = true,
+            "--certificates" => options.options.certificates = true,
+            "--one-thread" => options.options.parallel = false,
+            "--json" => json = true,
+            "--quiet" => quiet = true,
+            "--level" => {
+                let level = given.next().unwrap_or_default();
+                options.asked = Asked::from_name(&level).unwrap_or_else(|| {
+                    eprintln!("check: unknown level {level}");
+                    std::process::exit(2);
+                });
+            }
+            name => sources.push(Source::from_argument(name)),
+        }
+    }
+    let begun = Instant::now();
+    let report = run(&sources, &options, &|_| {});
+    let took = begun.elapsed();
+    if json {
+        print!("{}", report.json());
+    } else if !quiet {
+        print!("{}", report.text());
+    }
+    eprintln!(
+        "{} files, exit {}, {:.3} s, peak {} MB",
+        sources.len(),
+        report.exit_code(),
+        took.as_secs_f64(),
+        peak_mb()
+    );
+    std::process::exit(i32::from(report.exit_code()));
+}
+
+/// Peak resident memory of this process.
+fn peak_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kb.unwrap_or(0) / 1024
+}
