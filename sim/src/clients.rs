@@ -12,14 +12,17 @@ use crate::oracle::{Judgement, Monotonic};
 use crate::turn::value_hash;
 use crate::world::{Event, World};
 use bytes::Bytes;
-use quorate_core::effect::{ClientResponse, Outcome};
+use quorate_core::effect::{ClientResponse, Notice, Outcome};
 use quorate_core::id::{CallId, NodeId, OperationId};
 use quorate_core::input::{ClientRequest, Command, Consistency};
 use quorate_core::version::Version;
 use quorate_core::{Effect, Effects, Input};
-use quorate_traces::{Do, FaultKind, Level, Retry};
+use quorate_traces::{Do, FaultKind, Level, Patience, Retry};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+/// How a coordinator says that a call has become part of a request that it works on already.
+const JOINED: &str = "coordinator: a retry joined its first attempt";
 
 /// One client.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -122,6 +125,7 @@ impl World {
             Level::Two => 2,
             Level::Quorum => facts.majority(),
             Level::All => facts.n(),
+            Level::Homes(homes) => homes,
         }
     }
 
@@ -167,7 +171,9 @@ impl World {
         progress.via = via;
         let latency = self.op_latency();
         self.at(self.now + latency, via as usize, Event::Ask { call });
-        let patience = self.plan.shape.patience.client;
+        let Patience { client, request, .. } = self.plan.shape.patience;
+        // The last reads wait for their answers, whatever clients did before.
+        let patience = if (op as usize) < self.plan.ops.len() { client } else { client.max(10 * request) };
         self.at(self.now + patience, via as usize, Event::GaveUp { call });
         call
     }
@@ -207,6 +213,7 @@ impl World {
             Level::Two => Consistency::Two,
             Level::Quorum => Consistency::Quorum,
             Level::All => Consistency::All,
+            Level::Homes(homes) => Consistency::Homes(homes),
         };
         let id = asked.id.then(|| {
             let client = Bytes::from(format!("c{}", asked.client));
@@ -217,21 +224,18 @@ impl World {
 
     /// A call was handed to a coordinator: unless it was turned away at once, or joined an earlier call, it is counted.
     pub(crate) fn call_taken(&mut self, node: usize, call: CallId, effects: &Effects) {
-        let turned_away = |effect: &Effect| matches!(effect, Effect::Reply { call: answered, .. } if *answered == call);
-        if effects.as_slice().iter().any(turned_away) {
+        let answered = |effect: &Effect| matches!(effect, Effect::Reply { call: answered, .. } if *answered == call);
+        // Whoever begins a request sends or stores something, even if it ends in the same input.
+        let began = |effect: &Effect| match effect {
+            Effect::Send { .. } | Effect::Store { .. } | Effect::Notice(Notice::Chosen { .. }) => true,
+            Effect::Reply { .. } | Effect::Notice(_) => false,
+        };
+        let joined = |effect: &Effect| matches!(effect, Effect::Notice(Notice::Mark(mark)) if mark == JOINED);
+        let any = |is: &dyn Fn(&Effect) -> bool| effects.as_slice().iter().any(is);
+        if any(&joined) || (any(&answered) && !any(&began)) {
             return;
         }
-        let op = self.calls[call.sequence as usize].op;
-        let asked = &self.ops[op as usize];
-        let earlier = self.progress[op as usize].outstanding.iter().copied();
-        let joins = asked.id
-            && asked.what != Do::Get
-            && earlier.filter(|&earlier| u64::from(earlier) != call.sequence).any(|earlier| {
-                self.calls[earlier as usize].node as usize == node && self.oracles.answers.is_open(earlier as usize)
-            });
-        if !joins {
-            self.oracles.answers.accepted(node, op);
-        }
+        self.oracles.answers.accepted(node, self.calls[call.sequence as usize].op);
     }
 
     /// A coordinator answers; the client hears of it a little later.

@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) doom: Option<Doom>,
     /// Its disk was harmed on purpose: it may recover less than it had, and stay out.
     pub(crate) harmed: bool,
-    /// The life that it speaks as, as far as it has one.
+    /// The life that its peers know it by.
     pub(crate) incarnation: Incarnation,
     /// It has been a member at least once.
     pub(crate) was_member: bool,
@@ -164,7 +164,8 @@ impl Host {
                 EmptyDisk::StayBlank => (Node::blank(), Start::Blank),
             }
         };
-        if let Some(sender) = node.sender() {
+        // A life that begins after the disk was lost is not the one whose answers count.
+        if let (Some(sender), false) = (node.sender(), self.was_member) {
             self.incarnation = sender.incarnation;
         }
         self.life = Life::Up(Box::new(Running {

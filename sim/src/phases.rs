@@ -1,26 +1,31 @@
 //! First everything may go wrong; then everything is healed, and the cluster must come to rest.
 //!
 //! At [`quorate_traces::Phases::heal_at`] all faults end, all machines start, and the clocks that stood still run. Once
-//! every operation has ended and every node that may count does, each key is read once, at ALL where its homes are all
-//! in: these reads repair what lags, since no other repair runs yet. When nothing is on its way any more, the homes of
+//! every operation has ended, every node that may count does and nothing is on its way, each key is read once, at ALL:
+//! these reads repair what lags, since no other repair runs yet. When nothing is on its way any more, the homes of
 //! each key are compared with one another and with the ledger.
 //!
-//! A node whose disk was harmed on purpose may stay out for good; its keys are then read at a majority, and it is not
+//! A node whose disk was harmed on purpose may stay out for good; its keys are then read on all others, and it is not
 //! compared.
 
 use crate::history::{Ending, OpRecord};
 use crate::oracle::{self, Judgement, Ledger, Property, node_name};
+use crate::host::Host;
 use crate::world::{Event, World};
 use quorate_core::Standing;
 use quorate_core::effect::BlankReason;
 use quorate_core::version::Record;
-use quorate_traces::{Do, Level, Op};
+use quorate_traces::{Do, Level, Op, Phases};
 use serde::{Deserialize, Serialize};
 
 /// How often it is asked whether everything is done.
 const PROBE_EVERY: u64 = 20_000;
 /// How long a cluster of which nothing is demanded may take for its last reads.
 const LAST_READS_WITHIN: u64 = 3_000_000;
+
+/// Registers have one level, a majority, and a home that does not know the coordinator's boot yet does not hear its
+/// question: their last reads are repeated through every coordinator while homes differ, and so often more.
+const REGISTER_ROUNDS_EXTRA: u32 = 3;
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +35,10 @@ pub(crate) enum Phase {
     Faults,
     /// Healed: operations end, nodes come back.
     Healed { deadline: u64 },
-    /// Each key is read once; the number of the first of these reads, and for each key the read that counts.
-    LastReads { deadline: u64, reads: Vec<u32> },
+    /// Each key is read once: the operations that do it.
+    LastReads { deadline: u64, reads: Vec<u32>, rounds: u32 },
     /// Nothing more is asked; messages come to rest.
-    Settling { deadline: u64, quiet_probes: u32 },
+    Settling { deadline: u64, quiet_probes: u32, rounds: u32 },
     /// Over.
     Over { complete: bool },
 }
@@ -79,37 +84,36 @@ impl World {
             Phase::Healed { deadline } => {
                 if self.is_ready() {
                     let reads = (0..self.keys.len()).map(|key| self.last_read(key, 0)).collect();
-                    self.phase = Phase::LastReads { deadline, reads };
+                    self.phase = Phase::LastReads { deadline, reads, rounds: 1 };
                 } else {
                     self.phase = Phase::Healed { deadline };
                 }
                 self.check_deadline(deadline, "operations ended and nodes served");
             }
-            Phase::LastReads { deadline, mut reads } => {
+            Phase::LastReads { deadline, mut reads, rounds } => {
                 let mut all = true;
-                for key in 0..reads.len() {
-                    let progress = &self.progress[reads[key] as usize];
-                    match progress.ending {
+                for read in &mut reads {
+                    match self.progress[*read as usize].ending {
                         Some(Ending::Ok) => {}
                         None => all = false,
                         Some(Ending::Failed | Ending::Unknown) => {
                             all = false;
-                            reads[key] = self.last_read(key, reads[key] as usize + 1);
+                            let key = self.op_keys[*read as usize] as usize;
+                            *read = self.last_read(key, *read as usize + 1);
                         }
                     }
                 }
                 self.phase = match all {
-                    true => Phase::Settling { deadline, quiet_probes: 0 },
-                    false => Phase::LastReads { deadline, reads },
+                    true => Phase::Settling { deadline, quiet_probes: 0, rounds },
+                    false => Phase::LastReads { deadline, reads, rounds },
                 };
                 self.check_deadline(deadline, "each key had been read once");
             }
-            Phase::Settling { deadline, quiet_probes } => {
-                let quiet = self.flying == 0 && self.hosts.iter().all(|host| host.running().is_none_or(|r| r.is_idle()));
-                self.phase = match (quiet, quiet_probes) {
-                    (true, 1..) => Phase::Over { complete: true },
-                    (true, 0) => Phase::Settling { deadline, quiet_probes: 1 },
-                    (false, _) => Phase::Settling { deadline, quiet_probes: 0 },
+            Phase::Settling { deadline, quiet_probes, rounds } => {
+                self.phase = match (self.is_quiet(), quiet_probes) {
+                    (true, 1..) => self.rest_or_read_on(deadline, rounds),
+                    (true, 0) => Phase::Settling { deadline, quiet_probes: 1, rounds },
+                    (false, _) => Phase::Settling { deadline, quiet_probes: 0, rounds },
                 };
                 self.check_deadline(deadline, "messages had come to rest");
             }
@@ -120,12 +124,38 @@ impl World {
         }
     }
 
+    /// Everything is quiet: over, or registers whose homes differ are read once more.
+    fn rest_or_read_on(&mut self, deadline: u64, rounds: u32) -> Phase {
+        let differs = |key: &usize| {
+            self.keys[*key].register && Ledger::converged(&self.finals(*key)).is_err()
+        };
+        let differing: Vec<usize> = (0..self.keys.len()).filter(differs).collect();
+        if differing.is_empty() || rounds >= self.hosts.len() as u32 + REGISTER_ROUNDS_EXTRA {
+            return Phase::Over { complete: true };
+        }
+        self.audit.mark("last reads: a register was read once more".into());
+        let reads = differing.into_iter().map(|key| self.last_read(key, rounds as usize)).collect();
+        Phase::LastReads { deadline, reads, rounds: rounds + 1 }
+    }
+
+    /// What each counted home of a key holds.
+    fn finals(&self, key: usize) -> Vec<(usize, Option<&Record>)> {
+        let facts = &self.keys[key];
+        let counted = facts.homes.iter().map(|&home| home as usize).filter(|&home| !self.is_out(home));
+        let held = counted.filter_map(|home| {
+            let running = self.hosts[home].running()?;
+            Some((home, running.store.tree().rows().get(&facts.key)))
+        });
+        held.collect()
+    }
+
     fn check_deadline(&mut self, deadline: u64, what: &str) {
         if self.now < deadline || self.phase.is_over() {
             return;
         }
         self.phase = Phase::Over { complete: false };
-        if self.plan.shape.phases.live_within.is_some() {
+        let Phases { live_within, durability_void, .. } = self.plan.shape.phases;
+        if live_within.is_some() && !durability_void {
             let words = format!("everything was healed, but time ran out before {what}: {}", self.unfinished());
             self.break_promise(Property::Liveness, None, words, &[]);
         }
@@ -159,22 +189,28 @@ impl World {
         }
     }
 
+    /// Nothing is on its way, and nobody is at work: what is read now is not overtaken by what was asked before.
+    fn is_quiet(&self) -> bool {
+        let idle = |host: &Host| host.running().is_none_or(|running| running.is_idle());
+        self.flying == 0 && self.hosts.iter().all(idle)
+    }
+
     fn is_ready(&self) -> bool {
         let member = |node: &usize| {
             let running = self.hosts[*node].running();
             running.is_some_and(|running| running.node.standing() == Standing::Member)
         };
         let nodes_ready = (0..self.hosts.len()).all(|node| member(&node) || self.is_out(node));
-        nodes_ready && self.progress.iter().all(|progress| progress.is_done())
+        nodes_ready && self.is_quiet() && self.progress.iter().all(|progress| progress.is_done())
     }
 
     fn last_read(&mut self, key: usize, attempt: usize) -> u32 {
         let facts = &self.keys[key];
-        let all_in = facts.homes.iter().all(|&home| !self.is_out(home as usize));
-        let level = match (facts.register, all_in) {
+        let counted = facts.homes.iter().filter(|&&home| !self.is_out(home as usize)).count() as u8;
+        let level = match (facts.register, counted == facts.n()) {
             (true, _) => Level::Keyspace,
             (false, true) => Level::All,
-            (false, false) => Level::Quorum,
+            (false, false) => Level::Homes(counted.max(1)),
         };
         let number = self.ops.iter().map(|op| op.op).max().unwrap_or(0) + 1;
         // A client of its own for each read, so that none waits for another.
@@ -215,14 +251,7 @@ impl World {
     fn compare_homes(&mut self) {
         let phases = self.plan.shape.phases.clone();
         for key in 0..self.keys.len() {
-            let facts = &self.keys[key];
-            let counted = facts.homes.iter().map(|&home| home as usize).filter(|&home| !self.is_out(home));
-            let finals: Vec<(usize, Option<&Record>)> = counted
-                .filter_map(|home| {
-                    let running = self.hosts[home].running()?;
-                    Some((home, running.store.tree().rows().get(&facts.key)))
-                })
-                .collect();
+            let finals = self.finals(key);
             let settled: Judgement = match phases.durability_void {
                 true => Ok(()),
                 false => self.oracles.ledger.settle(key, &finals),

@@ -185,6 +185,8 @@ impl World {
         if self.hosts[node].running().is_none() {
             return;
         }
+        let unread = self.hosts[node].backlog.iter().filter(|event| matches!(event, Event::Deliver { .. })).count();
+        self.flying -= unread as u64;
         self.hosts[node].die(fate);
         self.oracles.durable.forgotten(node);
         self.connections_reset(node);

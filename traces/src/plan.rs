@@ -305,6 +305,8 @@ pub enum Level {
     Quorum,
     /// Every home.
     All,
+    /// So many homes.
+    Homes(u8),
 }
 
 impl Level {

@@ -16,6 +16,8 @@ pub(crate) struct Durable {
     keys: usize,
     /// For each node and key the highest version on its disk.
     held: Vec<Version>,
+    /// And the highest that ever was: harm on purpose takes nothing back from what was promised before.
+    ever: Vec<Version>,
     logs: Vec<LogTruth>,
 }
 
@@ -28,7 +30,8 @@ struct LogTruth {
 
 impl Durable {
     pub(crate) fn new(nodes: usize, keys: usize) -> Self {
-        Self { keys, held: vec![Version::ABSENT; nodes * keys], logs: vec![LogTruth::default(); nodes] }
+        let nothing = vec![Version::ABSENT; nodes * keys];
+        Self { keys, held: nothing.clone(), ever: nothing, logs: vec![LogTruth::default(); nodes] }
     }
 
     /// The highest version of a key on a node's disk.
@@ -53,8 +56,9 @@ impl Durable {
         let count = std::mem::take(&mut self.logs[node].in_flight);
         for _ in 0..count {
             if let Some(Some((key, version))) = self.logs[node].waiting.pop_front() {
-                let held = &mut self.held[node * self.keys + key as usize];
-                *held = version.max(*held);
+                let at = node * self.keys + key as usize;
+                self.held[at] = version.max(self.held[at]);
+                self.ever[at] = version.max(self.ever[at]);
             }
         }
     }
@@ -75,7 +79,7 @@ impl Durable {
 
     /// A coordinator acknowledged a write of a key with these homes, as durable on `needed` of them.
     pub(crate) fn acknowledged(&self, key: usize, homes: &[u32], version: Version, needed: u8) -> Judgement {
-        let have = homes.iter().filter(|&&home| self.held(home as usize, key) >= version).count();
+        let have = homes.iter().filter(|&&home| self.ever[home as usize * self.keys + key] >= version).count();
         if have >= usize::from(needed) {
             return Ok(());
         }
@@ -85,8 +89,9 @@ impl Durable {
 
     /// A node has recovered, and its disk holds this version of a key. `damaged`: its disk was harmed on purpose.
     pub(crate) fn recovered(&mut self, node: usize, key: usize, found: Version, damaged: bool) -> Judgement {
-        let held = &mut self.held[node * self.keys + key];
-        let before = std::mem::replace(held, found);
+        let at = node * self.keys + key;
+        let before = std::mem::replace(&mut self.held[at], found);
+        self.ever[at] = found.max(self.ever[at]);
         if damaged || found >= before {
             return Ok(());
         }

@@ -26,7 +26,7 @@ mod monotonic;
 mod quorums;
 mod values;
 
-pub(crate) use linear::{history_of, judge as judge_linearizable};
+pub(crate) use linear::judge as judge_linearizable;
 
 use quorate_core::id::{Key, NodeId};
 use quorate_core::version::Version;
@@ -163,11 +163,11 @@ pub(crate) struct KeyFacts {
 
 impl KeyFacts {
     /// Copies.
-    pub fn n(&self) -> u8 {
+    pub(crate) fn n(&self) -> u8 {
         self.homes.len() as u8
     }
     /// How many of them make a majority.
-    pub fn majority(&self) -> u8 {
+    pub(crate) fn majority(&self) -> u8 {
         self.n() / 2 + 1
     }
 }

@@ -29,9 +29,10 @@ pub(super) fn draw(seed: u64, options: &DrawOptions, stream: &mut Stream) -> Dra
     let cluster = cluster(options, stream);
     let trip = *[100, 500, 2 * MS, 10 * MS].get(stream.below(4) as usize).expect("one of four");
     let large_values = options.scenario == Scenario::Default && stream.one_in(16);
-    let patience = patience(trip, large_values, stream);
-    let net = network(trip, stream);
-    let disk = disk(large_values, stream);
+    let net = network(trip, large_values, stream);
+    let (disk, sync) = disk(large_values, stream);
+    let (scheduler, window) = scheduler(trip, stream);
+    let patience = patience(trip + net.rack_penalty + sync + window, large_values, stream);
     let settled = 30 * MS + 30 * trip;
     // Now and then clients come before the cluster has been founded.
     let work_from = if stream.one_in(12) { 1 } else { settled };
@@ -43,7 +44,6 @@ pub(super) fn draw(seed: u64, options: &DrawOptions, stream: &mut Stream) -> Dra
     let live_within = (options.scenario != Scenario::Unlimited).then_some(120 * SECOND);
     let phases = Phases { heal_at, live_within, durability_void: void };
     let clocks = clocks(options, cluster.nodes, stream);
-    let scheduler = scheduler(trip, stream);
     let shape = Shape { seed, cluster, patience, net, disk, clocks, scheduler, phases };
     Drawn { shape, work_from, work_to, trip, large_values, void }
 }
@@ -82,8 +82,12 @@ fn cluster(options: &DrawOptions, stream: &mut Stream) -> Cluster {
     Cluster { nodes, rf, partitions: 16, racks: stream.pick(&[1, 1, 1, 2, 3]), keyspaces }
 }
 
-fn patience(trip: u64, large_values: bool, stream: &mut Stream) -> Patience {
-    let request = stream.pick(&[100 * MS, 300 * MS, SECOND, 2 * SECOND]).max(8 * trip);
+/// `step` is what one message with its work at the other end takes, when nothing is wrong.
+fn patience(step: u64, large_values: bool, stream: &mut Stream) -> Patience {
+    let trip = step;
+    // Time for two phases and a resend of each: a healthy cluster can serve.
+    let least = if large_values { 300 * MS } else { 0 };
+    let request = stream.pick(&[100 * MS, 300 * MS, SECOND, 2 * SECOND]).max(12 * step).max(least);
     let resend = stream.decades((2 * trip).max(MS), (request / 2).max(3 * trip)).max(MS);
     let client = stream.pick(&[request / 2, request + 10 * MS, 2 * request, 10 * request]);
     Patience {
@@ -99,7 +103,7 @@ fn patience(trip: u64, large_values: bool, stream: &mut Stream) -> Patience {
     }
 }
 
-fn network(trip: u64, stream: &mut Stream) -> NetworkPlan {
+fn network(trip: u64, large_values: bool, stream: &mut Stream) -> NetworkPlan {
     let latency = match stream.below(4) {
         0 => Latency::Uniform { min: trip / 2, max: trip * 3 / 2 },
         1 => Latency::Uniform { min: 1, max: trip * 4 },
@@ -111,11 +115,11 @@ fn network(trip: u64, stream: &mut Stream) -> NetworkPlan {
         rack_penalty: stream.pick(&[0, 0, trip, 5 * trip]),
         client_latency: Latency::Uniform { min: 1, max: stream.pick(&[2, trip, 4 * trip]).max(2) },
         fifo: stream.one_in(2),
-        bandwidth: stream.pick(&[0, 0, 0, 1_000_000, 20_000_000]),
+        bandwidth: if large_values { 0 } else { stream.pick(&[0, 0, 0, 20_000_000]) },
     }
 }
 
-fn disk(large_values: bool, stream: &mut Stream) -> DiskPlan {
+fn disk(large_values: bool, stream: &mut Stream) -> (DiskPlan, u64) {
     let sync = stream.pick(&[20, 200, 2 * MS, 10 * MS]);
     let (segment_bytes, batch_bytes_max) = if large_values {
         (4 << 20, 4 << 20)
@@ -123,7 +127,7 @@ fn disk(large_values: bool, stream: &mut Stream) -> DiskPlan {
         // Small segments are left and recycled within a run.
         stream.pick(&[(64 << 10, 64 << 10), (64 << 10, 32 << 10), (256 << 10, 64 << 10)])
     };
-    DiskPlan {
+    let plan = DiskPlan {
         write: Latency::Uniform { min: 5, max: sync.max(10) / 2 + 5 },
         sync: Latency::Exponential { min: sync / 2, mean: sync / 2 },
         segment_bytes,
@@ -131,7 +135,8 @@ fn disk(large_values: bool, stream: &mut Stream) -> DiskPlan {
         block_bytes: stream.pick(&[512, 512, 4_096]),
         flush_after_batches: stream.pick(&[1, 4, 16, 1_000]),
         flush: stream.pick(&[100, 5 * MS, 100 * MS]),
-    }
+    };
+    (plan, sync)
 }
 
 fn clocks(options: &DrawOptions, nodes: u32, stream: &mut Stream) -> Vec<ClockPlan> {
@@ -154,17 +159,18 @@ fn clocks(options: &DrawOptions, nodes: u32, stream: &mut Stream) -> Vec<ClockPl
     (0..nodes).map(|node| clock(node, stream)).collect()
 }
 
-fn scheduler(trip: u64, stream: &mut Stream) -> Scheduler {
+/// The scheduler, and how long its windows are.
+fn scheduler(trip: u64, stream: &mut Stream) -> (Scheduler, u64) {
     let window = stream.pick(&[trip, 4 * trip]).max(50);
     match stream.below(100) {
-        0..=39 => Scheduler::Latency,
-        40..=74 => Scheduler::Uniform { window },
+        0..=39 => (Scheduler::Latency, 0),
+        40..=74 => (Scheduler::Uniform { window }, window),
         75..=89 => {
             let depth = stream.between(3, 10);
             let mut changes: Vec<u64> = (0..depth).map(|_| stream.below(4_000)).collect();
             changes.sort_unstable();
-            Scheduler::Pct { window, changes }
+            (Scheduler::Pct { window, changes }, window)
         }
-        _ => Scheduler::DelayBounded { per_million: stream.pick(&[5_000, 30_000, 100_000]), by: 40 * trip },
+        _ => (Scheduler::DelayBounded { per_million: stream.pick(&[5_000, 30_000, 100_000]), by: 40 * trip }, 0),
     }
 }
