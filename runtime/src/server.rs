@@ -7,8 +7,15 @@
 //! Everything of the node runs on the thread that calls [`serve`], in one single-threaded runtime; beside it there are
 //! only threads that wait for the disk.
 //!
+//! [`run`] is the whole process as `quorate serve` means it: logs, admin port, signals, [`serve`].
+//!
 //! What must not start does not: a data directory of another node or another founding record, a log that has lost
 //! acknowledged state, a directory that another process works in. Each is told with what, where, and what to do.
+
+mod process;
+mod recover;
+
+pub use process::{Ended, run};
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,22 +25,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_core::Node;
 use quorate_core::config::{Config as NodeConfig, Founding};
 use quorate_core::effect::BlankReason;
-use quorate_core::id::{LogPosition, NodeId};
-use quorate_core::store::Opened;
-use quorate_core::wal::Lost;
+use quorate_core::id::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
-use crate::disk::{DirectoryError, FileDisk};
+use crate::disk::DirectoryError;
 use crate::driver::{Host, Pulse, accept_clients, why_blank};
 use crate::peer::{Peers, dial, listen};
 use crate::resp::{Door, Figures};
-use crate::storage::{Bell, DiskOptions, DiskStore, Engine, Failure, MemoryStore, StartError};
+use crate::storage::{DiskOptions, Failure, StartError};
+use recover::{Recovered, recover};
 
 /// File descriptors kept for peers, files and the admin port.
 const FILES_RESERVED: u64 = 64;
@@ -275,85 +280,6 @@ fn failure_of(driven: Result<Result<(), Failure>, tokio::task::JoinError>) -> Fa
 async fn bind(what: &'static str, address: &str) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|source| ServeError::Bind { what, address: address.to_owned(), source })
-}
-
-struct Recovered {
-    node: Node,
-    engine: Engine<FileDisk>,
-    replayed: u64,
-}
-
-fn recover(settings: &Settings, bell: &Arc<Notify>) -> Result<Recovered, ServeError> {
-    let seed = entropy()?;
-    let Settings { me, founding, node: config, .. } = settings;
-    let found = || Node::found(*me, founding.clone(), config.clone(), seed);
-    let options = match &settings.engine {
-        EngineSettings::Memory => {
-            let node = if settings.bootstrap { found() } else { Node::blank() };
-            return Ok(Recovered { node, engine: Engine::Memory(MemoryStore::default()), replayed: 0 });
-        }
-        EngineSettings::Lsm(options) => options,
-    };
-    let log = settings.data_dir.join("log");
-    let disk = FileDisk::open(&log)?;
-    let second = disk.another();
-    let mut options = options.clone();
-    options.log.salt = entropy()?;
-    let ring = Arc::clone(bell);
-    let bell: Bell = Arc::new(move || ring.notify_one());
-    let (store, opened) = DiskStore::open(disk, second, &settings.data_dir.join("tree"), options, &bell)
-        .map_err(|source| ServeError::Store { data_dir: settings.data_dir.clone(), source })?;
-    let Opened { facts, recovered, replayed, lost, cut } = opened;
-    if !lost.is_empty() {
-        return Err(ServeError::Lost { what: name_lost(&lost), log });
-    }
-    if let Some(cut) = cut {
-        warn!(ev = "node.start", segment = %cut.segment, "an unfinished write at the end of the log was cut; nothing \
-              in it had been acknowledged");
-    }
-    let node = match &facts.identity {
-        Some(identity) => {
-            check_identity(settings, identity.me, &identity.founding)?;
-            Node::recover(config.clone(), seed, &facts, recovered)
-        }
-        // Only a directory that nothing was ever written to may found a member.
-        None if settings.bootstrap && recovered == LogPosition(0) => found(),
-        None => Node::blank(),
-    };
-    Ok(Recovered { node, engine: Engine::Disk(Box::new(store)), replayed })
-}
-
-fn check_identity(settings: &Settings, theirs: NodeId, founding: &Founding) -> Result<(), ServeError> {
-    let data_dir = || settings.data_dir.clone();
-    if theirs != settings.me || founding.cluster() != settings.founding.cluster() {
-        let cluster = founding.cluster().0;
-        return Err(ServeError::OtherNode { data_dir: data_dir(), theirs, cluster, ours: settings.me });
-    }
-    if *founding != settings.founding {
-        return Err(ServeError::OtherFounding { data_dir: data_dir() });
-    }
-    Ok(())
-}
-
-fn name_lost(lost: &[Lost]) -> String {
-    const NAMED: usize = 3;
-    let mut names: Vec<String> = lost
-        .iter()
-        .take(NAMED)
-        .map(|Lost { first, last, .. }| match last {
-            Some(last) if last == first => format!("record {first}"),
-            Some(last) => format!("records {first} to {last}"),
-            None => format!("everything from record {first} on"),
-        })
-        .collect();
-    if lost.len() > NAMED {
-        names.push(format!("{} more places", lost.len() - NAMED));
-    }
-    names.join(", ")
-}
-
-fn entropy() -> Result<u64, ServeError> {
-    getrandom::u64().map_err(|error| ServeError::System { what: "no randomness", source: error.into() })
 }
 
 /// Raises the limit of open files as far as it goes, and keeps some for everybody who is no client.

@@ -40,6 +40,7 @@ use quorate_core::effect::{Effect, Effects};
 use quorate_core::id::{CallId, NodeId, StoreToken};
 use quorate_core::input::Input;
 use quorate_core::message::Message;
+use quorate_core::node::STATIC_EPOCH;
 use quorate_core::time::{Duration, Instant, Now};
 use quorate_core::{Node, Standing};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -416,6 +417,7 @@ impl Driver {
         self.clients.on_tick(self.now.monotonic);
         let storage = self.engine.figures();
         let metrics = &self.door.metrics;
+        metrics.epoch.set(self.node.sender().map_or(0, |_| STATIC_EPOCH.0 as i64));
         metrics.in_flight.set(self.node.in_flight() as i64);
         metrics.wal_bytes.inc_by(storage.log_bytes_written.saturating_sub(self.log_bytes_seen));
         self.log_bytes_seen = storage.log_bytes_written;
