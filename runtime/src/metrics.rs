@@ -335,6 +335,12 @@ impl Metrics {
         self.failures_tolerated.set(failures_tolerated as i64);
     }
 
+    /// How many partitions lack a home that can be reached, as last noted.
+    pub fn partitions_below_full(&self) -> i64 {
+        let count = |health| self.partitions.get_or_create(&HealthLabel { health }).get();
+        count("quorum") + count("lost")
+    }
+
     /// Notes the fill of the disk under the data directory.
     pub fn set_disk_bytes(&self, used: u64, free: u64) {
         self.disk_bytes.get_or_create(&KindLabel { kind: "used" }).set(used as i64);
