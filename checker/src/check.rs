@@ -317,7 +317,7 @@ fn judge_register(
             match judge_zones(history, ids, &clusters, rules, options, report) {
                 Ok(true) => return,
                 Ok(false) => return search_key(history, ids, rules, options, clock, report),
-                Err(conflict) => return report.fail(history, conflict),
+                Err(conflict) => return report.fail(history, shrunk(history, conflict, rules)),
             }
         }
         Err(Trouble::NeverWritten(path)) => return report.fail(history, never_written(history, ids, path, rules)),
@@ -364,6 +364,34 @@ fn judge_zones(
     }
     report.witness = options.certificates.then_some(order);
     Ok(true)
+}
+
+/// Leaves out what is not needed. What an answer shows stays with it, so a part that still has no order speaks for the
+/// whole key.
+fn shrunk(history: &History, mut conflict: Conflict, rules: &Rules) -> Conflict {
+    // Longer ones are chains of swaps, which stand on each other.
+    const SHRUNK_MAX: usize = 32;
+    // Two swaps of one write are told as two, even where one of them would be wrong alone.
+    if conflict.anomaly != Anomaly::Overlap {
+        return conflict;
+    }
+    let mut at = 0;
+    while at < conflict.operations.len() && conflict.operations.len() <= SHRUNK_MAX {
+        let mut without = conflict.operations.clone();
+        without.remove(at);
+        let mut sorted = without.clone();
+        sorted.sort_unstable();
+        let still = match Clusters::of_key(history, &sorted, rules) {
+            Ok(clusters) => register::judge(history, &sorted, &clusters, false).is_err(),
+            Err(_) => false,
+        };
+        if still {
+            conflict.operations = without;
+        } else {
+            at += 1;
+        }
+    }
+    conflict
 }
 
 /// An answer without a write: was there one that definitely failed?

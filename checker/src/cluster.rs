@@ -132,7 +132,8 @@ struct Builder<'a> {
     ids: &'a [OperationId],
     rules: &'a Rules,
     clusters: Clusters,
-    by_value: FastMap<&'a Value, u32>,
+    /// Values are copied in: they are small, and a look through a reference would cost a second cache miss.
+    by_value: FastMap<Value, u32>,
     by_version: FastMap<&'a Value, u32>,
     /// Clusters of writes whose answer carried no version, by value; [`NONE`] where several wrote it.
     unversioned: FastMap<&'a Value, u32>,
@@ -219,13 +220,13 @@ impl<'a> Builder<'a> {
 
     /// One cluster per write, and the table from values to clusters.
     fn open_clusters(&mut self) {
-        self.by_value.insert(&self.rules.init, INITIAL);
+        self.by_value.insert(self.rules.init.clone(), INITIAL);
         for (at, id) in self.ids.iter().enumerate() {
             let (Role::Write(value) | Role::Swap(_, value)) = role(self.history, *id, self.rules) else { continue };
             let number = self.clusters.all.len() as u32;
             let live = self.history.operation(*id).outcome == Outcome::Ok;
             let mut cluster = Cluster { writer: *id, source: NONE, repeated: false, live };
-            match self.by_value.entry(value) {
+            match self.by_value.entry(value.clone()) {
                 Entry::Vacant(entry) => {
                     entry.insert(number);
                 }

@@ -261,12 +261,18 @@ impl Operation {
 pub struct Names {
     names: Vec<Box<str>>,
     by_name: FastMap<Box<str>, u32>,
+    last: u32,
 }
 
 impl Names {
     /// The number of a name, given out at its first appearance.
     pub fn number(&mut self, name: &str) -> u32 {
+        // Names come in runs, and many histories have one key only.
+        if self.names.get(self.last as usize).is_some_and(|last| **last == *name) {
+            return self.last;
+        }
         if let Some(number) = self.by_name.get(name) {
+            self.last = *number;
             return *number;
         }
         let number = u32::try_from(self.names.len()).expect("fewer than 2^32 names");

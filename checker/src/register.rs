@@ -59,6 +59,14 @@ impl Zone {
     }
 }
 
+/// An operation that may show where its block stands; the initial value has no operation and is before everything.
+#[derive(Clone, Copy, Debug)]
+struct Telling {
+    id: OperationId,
+    start: Time,
+    end: Time,
+}
+
 /// The shape of one key's blocks.
 struct Blocks<'a> {
     history: &'a History,
@@ -237,29 +245,42 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Two blocks that must each come before the other.
+    /// Two blocks that must each come before the other: the fewest operations that show it.
     fn conflict(&self, a: &Zone, b: &Zone) -> Conflict {
-        let ((a_first, b_last), (b_first, a_last)) = (self.must_precede(a, b), self.must_precede(b, a));
+        // In each block one operation that ended early and one that began late; the write belongs to the explanation
+        // anyway, and one operation may do for both.
+        let (of_a, of_b) = (self.telling(a), self.telling(b));
+        let pairs =
+            |of: [Telling; 3]| of.into_iter().flat_map(move |early| of.into_iter().map(move |late| (early, late)));
+        let shown = pairs(of_a).flat_map(|(a_early, a_late)| {
+            let fits =
+                move |(b_early, b_late): &(Telling, Telling)| a_early.end < b_late.start && b_early.end < a_late.start;
+            pairs(of_b).filter(fits).map(move |(b_early, b_late)| [a_early.id, b_late.id, b_early.id, a_late.id])
+        });
+        let writers = [of_a[0].id, of_b[0].id];
+        let extra = |ids: &[OperationId; 4]| {
+            let mut extra: Vec<OperationId> =
+                ids.iter().copied().filter(|id| *id != NONE && !writers.contains(id)).collect();
+            extra.sort_unstable();
+            extra.dedup();
+            extra.len()
+        };
+        let ids = shown.min_by_key(extra).expect("f(A) < s(B) and f(B) < s(A)");
+        let [a_early, b_late, b_early, a_late] = ids;
         let mut operations = Vec::new();
-        operations.extend([a_first, b_last, b_first, a_last].into_iter().filter(|id| *id != NONE));
-        self.add_writers(a.root, &[a_first, a_last], &mut operations);
-        self.add_writers(b.root, &[b_first, b_last], &mut operations);
+        operations.extend(ids.into_iter().filter(|id| *id != NONE));
+        self.add_writers(a.root, &[a_early, a_late], &mut operations);
+        self.add_writers(b.root, &[b_early, b_late], &mut operations);
         self.add_observers(&mut operations);
         Conflict { anomaly: Anomaly::Overlap, operations }
     }
 
-    /// An operation of `a` that ended before one of `b` started: the writers themselves where they show it, since
-    /// they belong to the explanation anyway.
-    fn must_precede(&self, a: &Zone, b: &Zone) -> (OperationId, OperationId) {
-        let writer = |zone: &Zone| {
-            let by = self.clusters.all[zone.root as usize].writer;
-            let (start, end) = if by == NONE { (Time::MIN, Time::MIN) } else { interval(self.history, by) };
-            (Mark { at: start, by }, Mark { at: end, by })
-        };
-        let (a_end, b_start) = (writer(a).1, writer(b).0);
-        let pairs = [(a_end, b_start), (a_end, b.s), (a.f, b_start), (a.f, b.s)];
-        let (first, last) = pairs.into_iter().find(|(first, last)| first.at < last.at).expect("f(A) < s(B)");
-        (first.by, last.by)
+    /// The write of a block, the operation that ended first and the one that began last.
+    fn telling(&self, zone: &Zone) -> [Telling; 3] {
+        [self.clusters.all[zone.root as usize].writer, zone.f.by, zone.s.by].map(|id| {
+            let (start, end) = if id == NONE { (Time::MIN, Time::MIN) } else { interval(self.history, id) };
+            Telling { id, start, end }
+        })
     }
 
     /// Adds, for each writer of unknown outcome, an observer that shows that it happened.
@@ -267,9 +288,26 @@ impl<'a> Blocks<'a> {
         let unknown = |id: &OperationId| self.history.operation(*id).outcome == Outcome::Unknown;
         let writers: Vec<OperationId> = operations.iter().copied().filter(unknown).collect();
         for writer in writers {
-            operations.extend(self.path_to_observer(self.cluster_of(writer)));
+            let cluster = self.cluster_of(writer);
+            if !self.is_shown_by(cluster, operations) {
+                operations.extend(self.path_to_observer(cluster));
+            }
         }
         dedup_in_order(operations);
+    }
+
+    /// Does one of these operations, which surely happened, stand on this cluster?
+    fn is_shown_by(&self, mut cluster: u32, operations: &[OperationId]) -> bool {
+        let happened = |id: &&OperationId| self.history.operation(**id).outcome != Outcome::Unknown;
+        let on: FastSet<u32> = operations.iter().filter(happened).map(|id| self.cluster_of(*id)).collect();
+        let mut walked = FastSet::default();
+        while cluster != NONE && walked.insert(cluster) {
+            if on.contains(&cluster) {
+                return true;
+            }
+            cluster = self.next[cluster as usize];
+        }
+        false
     }
 
     /// The nearest operation that surely happened and saw this cluster, behind the swaps through which it saw it.

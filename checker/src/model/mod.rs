@@ -9,6 +9,7 @@ pub(crate) mod queue;
 pub(crate) mod register;
 pub(crate) mod set;
 
+use crate::Value;
 use crate::cluster::{Rules, interval};
 use crate::history::{History, Kind, OperationId, Outcome};
 use crate::search::Call;
@@ -60,18 +61,25 @@ impl ModelKind {
 
     /// What the calls on one key suggest.
     pub(crate) fn suggested(history: &History, ids: &[OperationId]) -> Self {
-        let kinds = || ids.iter().map(|id| history.operation(*id));
-        let has = |kind: Kind| kinds().any(|operation| operation.kind == kind);
-        if has(Kind::Append) {
+        let (mut append, mut queue, mut remove, mut add, mut lists) = (false, false, false, false, false);
+        for operation in ids.iter().map(|id| history.operation(*id)) {
+            match operation.kind {
+                Kind::Read => lists |= matches!(operation.value, Value::List(_)),
+                Kind::Write | Kind::Cas => {}
+                Kind::Append => append = true,
+                Kind::Add => add = true,
+                Kind::Remove => remove = true,
+                Kind::Enqueue | Kind::Dequeue => queue = true,
+            }
+        }
+        if append {
             ModelKind::Kv
-        } else if has(Kind::Enqueue) || has(Kind::Dequeue) {
+        } else if queue {
             ModelKind::Queue
-        } else if has(Kind::Remove) {
+        } else if remove || add && lists {
             ModelKind::Set
-        } else if has(Kind::Add) {
-            let is_list = |operation: &crate::Operation| matches!(operation.value, crate::Value::List(_));
-            let reads_lists = kinds().any(|operation| operation.kind == Kind::Read && is_list(operation));
-            if reads_lists { ModelKind::Set } else { ModelKind::Counter }
+        } else if add {
+            ModelKind::Counter
         } else {
             ModelKind::Register
         }

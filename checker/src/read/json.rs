@@ -10,6 +10,19 @@ const DEPTH_MAX: usize = 16;
 /// `{"fill":..,"len":..}` is kept as two numbers, so any length is harmless; this is a bound on sense.
 const FILL_BYTES_MAX: i64 = 1 << 30;
 
+/// Bytes that cannot stand in a string as they are.
+const STOPS: [bool; 256] = {
+    let mut stops = [false; 256];
+    let mut control = 0;
+    while control < b' ' as usize {
+        stops[control] = true;
+        control += 1;
+    }
+    stops[b'"' as usize] = true;
+    stops[b'\\' as usize] = true;
+    stops
+};
+
 /// A position in a line.
 pub(crate) struct Scanner<'a> {
     line: &'a [u8],
@@ -33,7 +46,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn expect(&mut self, byte: u8) -> Scan<()> {
+        if self.line.get(self.at) == Some(&byte) {
+            self.at += 1;
+            return Ok(());
+        }
         self.skip_space();
         if self.peek() == byte && self.at < self.line.len() {
             self.at += 1;
@@ -82,7 +100,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn string(&mut self) -> Scan<Cow<'a, [u8]>> {
         self.expect(b'"')?;
         let rest = &self.line[self.at..];
-        let Some(stop) = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < b' ') else {
+        let Some(stop) = rest.iter().position(|byte| STOPS[usize::from(*byte)]) else {
             return Err("a string is not closed".to_string());
         };
         if rest[stop] == b'"' {
@@ -159,6 +177,11 @@ impl<'a> Scanner<'a> {
             return Err(self.wrong("an integer"));
         }
         if negative { Ok(number) } else { number.checked_neg().ok_or_else(|| "a number is out of range".to_string()) }
+    }
+
+    pub(crate) fn is_string(&mut self) -> bool {
+        self.skip_space();
+        self.peek() == b'"'
     }
 
     pub(crate) fn is_null(&mut self) -> bool {

@@ -256,6 +256,8 @@ fn scan_line(line: &[u8], chunk: &mut Chunk) -> Result<Option<Item>, String> {
     };
     let key = match fields.key {
         Some(key) => key,
+        // A closing line needs no key: it is that of its opening line.
+        None if closing => 0,
         None => chunk.keys.number(""),
     };
     let whole = fields.ret.is_some() || fields.outcome.is_some();
@@ -374,6 +376,13 @@ fn time(scanner: &mut Scanner<'_>) -> Result<Time, String> {
 
 /// A client or key: text, or a number.
 fn name_of(scanner: &mut Scanner<'_>, names: &mut Names) -> Result<u32, String> {
+    if scanner.is_string() {
+        let name = scanner.string()?;
+        return match std::str::from_utf8(&name) {
+            Ok(name) => Ok(names.number(name)),
+            Err(_) => Err("a client or key is not UTF-8".to_string()),
+        };
+    }
     match scanner.value()? {
         Value::Int(number) => Ok(names.number(&number.to_string())),
         value => match value.as_bytes().map(|bytes| std::str::from_utf8(bytes)) {

@@ -1,0 +1,207 @@
+//! The verifier refuses what has been tampered with.
+
+mod common;
+
+use common::{Random, draw_history, draw_shape};
+use quorate_checker::{
+    History, KeyReport, Kind, ModelKind, Operation, Options, Refusal, Value, Verdict, check_history, verify,
+};
+use std::sync::Arc;
+
+fn options() -> Options {
+    Options { certificates: true, ..Options::deterministic(1_000_000) }
+}
+
+fn judged(history: &History) -> KeyReport {
+    check_history(history, &options()).keys.remove(0)
+}
+
+/// Changes a witness so that it cannot be right any more, whatever the history; `None` if it is too short for that.
+fn tamper(random: &mut Random, history: &History, witness: &mut Vec<u32>) -> Option<&'static str> {
+    let at = random.below(witness.len() as u64) as usize;
+    let operation = history.operation(witness[at]);
+    match random.below(4) {
+        0 => {
+            // Unknown outcomes may be left out, unless something observed them.
+            let must_be_there = operation.end() < i64::MAX;
+            witness.remove(at);
+            must_be_there.then_some("one left out")
+        }
+        1 => {
+            witness.insert(random.below(witness.len() as u64) as usize, witness[at]);
+            Some("one twice")
+        }
+        2 => {
+            witness[at] = history.len() as u32 + random.below(9) as u32;
+            Some("one that does not exist")
+        }
+        _ => {
+            // Two that stand in the order of time, exchanged.
+            let other = (0..at).find(|other| history.operation(witness[*other]).end() < operation.invoke)?;
+            witness.swap(at, other);
+            Some("two against time")
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_tampered_witnesses_are_refused() {
+    let (mut refused, mut seed) = (0, 0);
+    while refused < 10_000 {
+        seed += 1;
+        let mut random = Random(seed);
+        let shape = draw_shape(&mut random);
+        let history = draw_history(&mut random, shape);
+        let mut report = judged(&history);
+        let Some(witness) = report.witness.as_mut().filter(|witness| !witness.is_empty()) else { continue };
+        let Some(what) = tamper(&mut random, &history, witness) else { continue };
+        assert!(verify(&history, &report, &options()).is_err(), "seed {seed}: {what} was accepted");
+        refused += 1;
+    }
+}
+
+#[test]
+fn a_witness_is_refused_for_a_history_with_one_answer_changed() {
+    let (mut refused, mut seed) = (0, 0);
+    while refused < 3_000 {
+        seed += 1;
+        let mut random = Random(seed);
+        let mut shape = draw_shape(&mut random);
+        shape.versions = false;
+        let history = draw_history(&mut random, shape);
+        let report = judged(&history);
+        let read = history
+            .operations()
+            .iter()
+            .position(|operation| operation.kind == Kind::Read && operation.end() < i64::MAX);
+        let (Some(_), Some(read)) = (&report.witness, read) else { continue };
+        let mut changed = History::new();
+        changed.key("k");
+        for (at, operation) in history.operations().iter().enumerate() {
+            let mut operation = operation.clone();
+            operation.client = changed.client(&format!("c{}", operation.client.0));
+            if at == read {
+                operation.value = Value::text("nobody wrote this");
+            }
+            changed.push(operation);
+        }
+        assert_eq!(verify(&changed, &report, &options()), Err(Refusal::Illegal(read as u32)), "seed {seed}");
+        refused += 1;
+    }
+}
+
+#[test]
+fn a_counterexample_that_proves_nothing_is_refused() {
+    let (mut refused, mut seed) = (0, 0);
+    while refused < 2_000 {
+        seed += 1;
+        let mut random = Random(seed);
+        let mut shape = draw_shape(&mut random);
+        // A swap to the value it expects is a violation of its own where nobody else wrote that value.
+        (shape.lies, shape.values) = (30, 0);
+        let history = draw_history(&mut random, shape);
+        let mut report = judged(&history);
+        let Some(violation) = &mut report.violation else { continue };
+        // From the near-linear judge every required operation is needed. Failed calls are there for the story, and may
+        // be a violation of their own.
+        let story = violation.anomaly == quorate_checker::Anomaly::AbortedRead;
+        if report.method != quorate_checker::Method::Zones || violation.operations.len() < 2 || story {
+            continue;
+        }
+        let needed = |id: &u32| history.operation(*id).outcome == quorate_checker::Outcome::Ok;
+        let Some(at) = violation.operations.iter().position(needed) else { continue };
+        let removed = violation.operations.remove(at);
+        let result = verify(&history, &report, &options());
+        assert!(result.is_err(), "seed {seed}: without {removed} it still proves: {report:?}");
+        refused += 1;
+    }
+}
+
+/// One key of another model: a history, its witness, and answers that do not fit.
+fn story(model: ModelKind, calls: &[(Kind, Value)]) -> (History, KeyReport, Options) {
+    let mut history = History::new();
+    let (client, key) = (history.client("c"), history.key("k"));
+    for (at, (kind, value)) in calls.iter().enumerate() {
+        history.push(Operation::new(client, key, *kind, value.clone(), 10 * at as i64, 10 * at as i64 + 5));
+    }
+    let options = Options { model, ..options() };
+    let report = check_history(&history, &options).keys.remove(0);
+    (history, report, options)
+}
+
+fn list(items: &[i64]) -> Value {
+    Value::List(Arc::new(items.iter().map(|item| Value::Int(*item)).collect()))
+}
+
+#[test]
+fn each_model_refuses_each_wrong_answer() {
+    use Kind::{Add, Append, Dequeue, Enqueue, Read, Remove, Write};
+    let (absent, one, two) = (Value::Absent, Value::Int(1), Value::Int(2));
+    let text = Value::text;
+    // Each story is true; each wrong answer replaces the value at its place.
+    let stories = [
+        (
+            ModelKind::Kv,
+            vec![
+                (Read, absent.clone()),
+                (Append, text("a")),
+                (Append, text("b")),
+                (Read, text("ab")),
+                (Write, text("c")),
+                (Read, text("c")),
+            ],
+            vec![(0, text("a")), (3, text("a")), (3, absent.clone()), (3, text("ba")), (5, text("abc"))],
+        ),
+        (
+            ModelKind::Set,
+            vec![
+                (Read, absent.clone()),
+                (Add, one.clone()),
+                (Read, list(&[1])),
+                (Remove, one.clone()),
+                (Read, list(&[])),
+                (Add, two.clone()),
+                (Read, list(&[2])),
+            ],
+            vec![(0, list(&[1])), (2, list(&[])), (2, absent.clone()), (4, list(&[1])), (6, list(&[1, 2]))],
+        ),
+        (
+            ModelKind::Counter,
+            vec![
+                (Read, absent.clone()),
+                (Add, two.clone()),
+                (Read, two.clone()),
+                (Add, one.clone()),
+                (Read, Value::Int(3)),
+            ],
+            vec![(0, one.clone()), (2, absent.clone()), (2, one.clone()), (4, two.clone())],
+        ),
+        (
+            ModelKind::Queue,
+            vec![
+                (Dequeue, absent.clone()),
+                (Enqueue, one.clone()),
+                (Enqueue, two.clone()),
+                (Read, list(&[1, 2])),
+                (Dequeue, one.clone()),
+                (Dequeue, two.clone()),
+                (Dequeue, absent.clone()),
+            ],
+            vec![(0, one.clone()), (3, list(&[2, 1])), (4, two.clone()), (5, absent.clone()), (6, two.clone())],
+        ),
+    ];
+    for (model, calls, lies) in stories {
+        let (history, report, options) = story(model, &calls);
+        assert_eq!((report.model, report.verdict), (model, Verdict::Ok));
+        assert_eq!(verify(&history, &report, &options), Ok(true));
+        for (at, lie) in lies {
+            let mut wrong = calls.clone();
+            wrong[at].1 = lie.clone();
+            let (wrong_history, wrong_report, _) = story(model, &wrong);
+            assert_eq!(wrong_report.verdict, Verdict::Violation, "{model:?} {at} {lie}");
+            assert_eq!(verify(&wrong_history, &wrong_report, &options), Ok(true), "{model:?} {at} {lie}");
+            // The old witness does not fit the new answers.
+            assert_eq!(verify(&wrong_history, &report, &options), Err(Refusal::Illegal(at as u32)), "{model:?} {lie}");
+        }
+    }
+}
