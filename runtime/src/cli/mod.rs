@@ -45,6 +45,8 @@ enum Command {
     Trace(trace::Trace),
     Check(check::Check),
     #[cfg(feature = "store")]
+    Serve(store::serve::Serve),
+    #[cfg(feature = "store")]
     Demo(store::demo::Demo),
     #[cfg(feature = "store")]
     Get(store::kv::Get),
@@ -85,6 +87,8 @@ fn dispatch(command: Command, console: &Console) -> Ended {
         Command::Replay(replay) => replay.run(console),
         Command::Trace(trace) => trace.run(console),
         Command::Check(check) => check.run(console),
+        #[cfg(feature = "store")]
+        Command::Serve(serve) => serve.run(console),
         #[cfg(feature = "store")]
         Command::Demo(demo) => demo.run(console),
         #[cfg(feature = "store")]

@@ -6,3 +6,4 @@ pub(crate) mod demo;
 pub(crate) mod kv;
 mod record;
 mod resp;
+pub(crate) mod serve;

@@ -224,7 +224,7 @@ fn configuration(layout: &Layout, ports: &[Ports], me: usize, links: &Links, fol
     let mut text = format!(
         "[node]\nid = \"n{}\"\ndata_dir = {data:?}\n\n\
          [listen]\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\nadmin = \"127.0.0.1:{admin}\"\n\n\
-         [cluster]\nname = \"demo\"\npartitions = 64\nrf = {rf}\n\n\
+         [cluster]\nname = \"demo\"\npartitions = 64\nrf = {rf}\nbootstrap = true\n\n\
          [[keyspace]]\nprefix = \"\"\nmode = \"lww\"\nn = {rf}\nr = {r}\nw = {w}\n\n\
          [[keyspace]]\nprefix = \"lin:\"\nmode = \"register\"\nn = {rf}\n",
         me + 1,
