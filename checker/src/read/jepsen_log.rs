@@ -26,7 +26,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<History, ReadError> {
         let (Some(phase), true) = (phase, process.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
         let kind = called.strip_prefix(':').and_then(kind_of);
         let kind = kind.ok_or_else(|| ReadError::at(number, format!("unknown operation {called}")))?;
-        let shown = event.splitn(2, called).nth(1).unwrap_or("");
+        let shown = event.split_once(called).map_or("", |(_, shown)| shown);
         let value = Reader::new(shown.as_bytes()).form().map_err(|reason| ReadError::at(number, reason))?;
         let (expected, value) = split(kind, phase, value.unwrap_or(Edn::Nil), number)?;
         pairing.push(Event { line: number, client: process, phase, kind, key: "", value, expected, time: None })?;

@@ -253,7 +253,26 @@ impl<'a> Scanner<'a> {
         match self.peek() {
             b'"' => self.string().map(|_| ()),
             b'{' => self.object(|scanner, _| scanner.skip_nested(depth + 1)),
-            b'[' | b'-' | b'0'..=b'9' => self.nested_value(depth).map(|_| ()),
+            b'[' => {
+                self.at += 1;
+                self.skip_space();
+                if self.peek() == b']' {
+                    self.at += 1;
+                    return Ok(());
+                }
+                loop {
+                    self.skip_nested(depth + 1)?;
+                    self.skip_space();
+                    match self.peek() {
+                        b',' => self.at += 1,
+                        b']' => {
+                            self.at += 1;
+                            return Ok(());
+                        }
+                        _ => return Err(self.wrong("',' or ']'")),
+                    }
+                }
+            }
             b'n' if self.is_null() => Ok(()),
             _ => self.token().map(|_| ()),
         }

@@ -69,12 +69,12 @@ fn cut(calls: &[Call], register: &Register, calls_min: usize) -> Option<Vec<Part
             writes_ended = writes_ended.max(call.end);
         }
     }
-    share_optional(calls, register, &mut parts, &mut starts)?;
+    share_optional(calls, register, &mut parts, &starts)?;
     (parts.len() > 1).then_some(parts)
 }
 
 /// Gives each optional write to the one part that can observe it, joining parts where several can.
-fn share_optional(calls: &[Call], register: &Register, parts: &mut Vec<Part>, starts: &mut Vec<Time>) -> Option<()> {
+fn share_optional(calls: &[Call], register: &Register, parts: &mut Vec<Part>, starts: &[Time]) -> Option<()> {
     let optional: Vec<&Call> = calls.iter().filter(|call| call.optional).collect();
     if optional.is_empty() {
         return Some(());

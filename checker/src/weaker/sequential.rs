@@ -48,11 +48,14 @@ pub(crate) fn judge(relation: &Relation<'_>, options: &Options) -> Option<Result
     search.run(&clock)
 }
 
+/// How far each session has gone, and what each key holds.
+type Place = (Vec<usize>, Vec<(KeyId, Node)>);
+
 struct Search<'a> {
     relation: &'a Relation<'a>,
     sessions: Vec<Vec<Node>>,
     state: State,
-    seen: FastSet<(Vec<usize>, Vec<(KeyId, Node)>)>,
+    seen: FastSet<Place>,
     /// What was taken, and what its key held before.
     taken: Vec<(Node, Option<Node>)>,
     left: usize,
@@ -72,7 +75,8 @@ impl Search<'_> {
             }
             self.states += 1;
             let bytes = self.seen.len() * (self.relation.sessions * 8 + 64);
-            if self.states > STATES_MAX || self.states % 256 == 0 && clock.ended(self.states, bytes).is_some() {
+            if self.states > STATES_MAX || self.states.is_multiple_of(256) && clock.ended(self.states, bytes).is_some()
+            {
                 return None;
             }
             let (choices, mark) = frames.last_mut().expect("ends when it is empty");

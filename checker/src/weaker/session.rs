@@ -85,7 +85,9 @@ pub(crate) fn monotonic_writes(relation: &Relation<'_>) -> Result<(), Broken> {
     walk(relation, |node, shown| {
         let Some(shown) = shown else { return Ok(()) };
         let until: FastMap<u32, u32> = reach.of(relation.session[node as usize]).collect();
-        let due = relation.last_writes(relation.key[node as usize], |author| until.get(&author).copied().unwrap_or(0));
+        // What came before the latest write that was read, not that write itself.
+        let before = |author: u32| until.get(&author).map_or(0, |until| until - 1);
+        let due = relation.last_writes(relation.key[node as usize], before);
         for due in due {
             check(relation, node, shown, due, "its client had read a later write of the client of this")?;
         }
