@@ -4,7 +4,6 @@
 //! together with its data; its peers recognise that and refuse it, as they would refuse a wiped disk.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 use quorate_core::durable::{StoreOp, StoreOutcome};
@@ -43,19 +42,14 @@ impl MemoryStore {
         {
             *value = Bytes::copy_from_slice(value);
         }
-        let new = came.version;
         if let Some(held) = self.rows.get_mut(&key) {
             let old = held.version;
-            let merged = Record::merge(Some(held.clone()), came);
-            let new = merged.version;
-            *held = merged;
-            return StoreOutcome::Merged { old, new };
+            *held = Record::merge(Some(held.clone()), came);
+            return StoreOutcome::Merged { old, new: held.version };
         }
+        let new = came.version;
         let key = Key::new(Bytes::copy_from_slice(key.bytes())).expect("a key stays as long as it was");
-        match self.rows.entry(key) {
-            Entry::Vacant(vacant) => vacant.insert(came),
-            Entry::Occupied(_) => unreachable!("it was looked for a moment ago"),
-        };
+        self.rows.insert(key, came);
         StoreOutcome::Merged { old: Version::ABSENT, new }
     }
 }

@@ -116,3 +116,6 @@ impl<D: Disk + Send + 'static> Engine<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,24 +21,24 @@ use quorate_runtime::storage::{DiskOptions, LsmOptions};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster of child processes on loopback.
-pub struct Cluster {
+pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     clients: Vec<u16>,
     peers: Vec<u16>,
     processes: Vec<Option<Child>>,
     engine: &'static str,
     /// Whether (re)started nodes may found themselves.
-    pub bootstrap: bool,
+    pub(crate) bootstrap: bool,
 }
 
 impl Cluster {
     /// Starts it and waits until every node counts.
-    pub fn start(nodes: usize) -> Self {
+    pub(crate) fn start(nodes: usize) -> Self {
         Self::start_with(nodes, "lsm")
     }
 
     /// Without logs.
-    pub fn start_in_memory(nodes: usize) -> Self {
+    pub(crate) fn start_in_memory(nodes: usize) -> Self {
         Self::start_with(nodes, "memory")
     }
 
@@ -58,7 +58,7 @@ impl Cluster {
     }
 
     /// Starts a node that does not run, and waits until it says that it serves.
-    pub fn restart(&mut self, node: usize) {
+    pub(crate) fn restart(&mut self, node: usize) {
         assert!(self.processes[node].is_none());
         let log = File::create(self.log_path(node)).unwrap();
         self.processes[node] = Some(self.command(node, node, log).spawn().unwrap());
@@ -70,7 +70,7 @@ impl Cluster {
     }
 
     /// Runs `node` on the directory of `owner` until it gives up; returns what it said.
-    pub fn run_beside(&self, node: usize, owner: usize) -> String {
+    pub(crate) fn run_beside(&self, node: usize, owner: usize) -> String {
         let path = self.folder.path().join("beside.log");
         let mut command = self.command(node, owner, File::create(&path).unwrap());
         let free = free_ports(2);
@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     /// What a node has written to its log since its last start.
-    pub fn log(&self, node: usize) -> String {
+    pub(crate) fn log(&self, node: usize) -> String {
         fs::read_to_string(self.log_path(node)).unwrap()
     }
 
@@ -114,30 +114,30 @@ impl Cluster {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self, node: usize) {
+    pub(crate) fn kill(&mut self, node: usize) {
         let mut child = self.processes[node].take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// `kill -TERM`.
-    pub fn terminate(&self, node: usize) {
+    pub(crate) fn terminate(&self, node: usize) {
         let pid = self.processes[node].as_ref().expect("it runs").id();
         assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
     }
 
     /// How it ended by itself.
-    pub fn wait_exit(&mut self, node: usize) -> ExitStatus {
+    pub(crate) fn wait_exit(&mut self, node: usize) -> ExitStatus {
         self.processes[node].take().expect("it runs").wait().unwrap()
     }
 
     /// Takes a stopped node's disk away.
-    pub fn wipe(&self, node: usize) {
+    pub(crate) fn wipe(&self, node: usize) {
         fs::remove_dir_all(self.directory(node)).unwrap();
     }
 
     /// A connection to a node's client port.
-    pub fn client(&self, node: usize) -> Client {
+    pub(crate) fn client(&self, node: usize) -> Client {
         let stream = TcpStream::connect(("127.0.0.1", self.clients[node])).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -145,7 +145,7 @@ impl Cluster {
     }
 
     /// Asks until the answer is the one that is waited for.
-    pub fn wait_for(&self, node: usize, patience: Duration, ask: &[&str], wanted: &Reply) {
+    pub(crate) fn wait_for(&self, node: usize, patience: Duration, ask: &[&str], wanted: &Reply) {
         let until = Instant::now() + patience;
         loop {
             let answer = self.client(node).ask(ask);
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// Says `bytes` on a node's peer port; whether the node closes the connection within a while.
-    pub fn peer_hangs_up(&self, node: usize, bytes: &[u8]) -> bool {
+    pub(crate) fn peer_hangs_up(&self, node: usize, bytes: &[u8]) -> bool {
         let mut stream = TcpStream::connect(("127.0.0.1", self.peers[node])).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(7))).unwrap();
         // The node may hang up before it has read all.
@@ -195,7 +195,7 @@ fn free_ports(count: usize) -> Vec<u16> {
 
 /// What a server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub(crate) enum Reply {
     Status(String),
     Error(String),
     Bulk(String),
@@ -203,24 +203,24 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn status(text: &str) -> Self {
+    pub(crate) fn status(text: &str) -> Self {
         Self::Status(text.to_owned())
     }
-    pub fn bulk(text: &str) -> Self {
+    pub(crate) fn bulk(text: &str) -> Self {
         Self::Bulk(text.to_owned())
     }
-    pub fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         matches!(self, Self::Error(_))
     }
 }
 
 /// Just enough of RESP.
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub fn say(&mut self, words: &[&str]) {
+    pub(crate) fn say(&mut self, words: &[&str]) {
         let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             bytes.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
@@ -228,12 +228,12 @@ impl Client {
         self.stream.get_mut().write_all(&bytes).unwrap();
     }
 
-    pub fn hear(&mut self) -> Reply {
+    pub(crate) fn hear(&mut self) -> Reply {
         self.try_hear().expect("an answer")
     }
 
     /// None once the connection is closed.
-    pub fn try_hear(&mut self) -> Option<Reply> {
+    pub(crate) fn try_hear(&mut self) -> Option<Reply> {
         let mut line = String::new();
         if self.stream.read_line(&mut line).ok()? == 0 {
             return None;
@@ -253,7 +253,7 @@ impl Client {
         })
     }
 
-    pub fn ask(&mut self, words: &[&str]) -> Reply {
+    pub(crate) fn ask(&mut self, words: &[&str]) -> Reply {
         self.say(words);
         self.hear()
     }
@@ -270,7 +270,7 @@ fn founding(nodes: usize) -> Founding {
 }
 
 /// Things that no peer says, each with a name.
-pub fn peer_talk(cluster: &Cluster) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn peer_talk(cluster: &Cluster) -> Vec<(&'static str, Vec<u8>)> {
     let founding = founding(cluster.clients.len());
     let hello = Hello::new(&founding, NodeId(1), NodeId(2));
     let encoded = |hello: Hello| hello.encode().to_vec();
@@ -297,7 +297,7 @@ pub fn peer_talk(cluster: &Cluster) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Serves as the environment says, until terminated.
-pub fn serve_as_told() {
+pub(crate) fn serve_as_told() {
     let told = |name: &str| std::env::var(format!("QUORATE_TEST_{name}")).unwrap();
     let ports = |name| told(name).split(',').map(|port| port.parse().unwrap()).collect::<Vec<u16>>();
     let (clients, peers) = (ports("CLIENTS"), ports("PEERS"));
@@ -347,6 +347,6 @@ pub fn serve_as_told() {
 
 fn disk_options() -> DiskOptions {
     let log = wal::Options { segment_bytes: 16 << 20, ..wal::Options::default() };
-    let tree = LsmOptions { record_cache_bytes: 16 << 20, block_cache_bytes: 16 << 20, bloom_bits: 10, compress: true };
+    let tree = LsmOptions { record_cache_bytes: 64 << 20, block_cache_bytes: 16 << 20, bloom_bits: 10, compress: true };
     DiskOptions { log, tree, memtable_bytes: 16 << 20, log_bytes_max: 128 << 20 }
 }
