@@ -25,7 +25,7 @@ impl Random {
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -129,7 +129,6 @@ struct Run<'a, W> {
     fresh: u64,
     next_client: u64,
     out: W,
-    lines: u64,
     planted: bool,
     etcd: bool,
 }
@@ -146,7 +145,6 @@ fn registers(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
         fresh: 0,
         next_client: arguments.clients,
         out,
-        lines: 0,
         planted: !arguments.plant,
         etcd,
     };
@@ -162,7 +160,7 @@ fn registers(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
         match what {
             0 if invoked < arguments.ops => {
                 invoked += 1;
-                let call = run.invoke(now, clients[slot], invoked);
+                let call = run.invoke(now, clients[slot]);
                 let point = now + 1 + run.random.below(call.end - now - 1);
                 heap.push(std::cmp::Reverse((point, 1, slot)));
                 heap.push(std::cmp::Reverse((call.end, 2, slot)));
@@ -186,7 +184,7 @@ fn registers(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
 }
 
 impl<W: Write> Run<'_, W> {
-    fn invoke(&mut self, now: u64, client: u64, _number: u64) -> Open {
+    fn invoke(&mut self, now: u64, client: u64) -> Open {
         let [reads, writes, cas] = self.arguments.mix;
         let call = match self.random.below(reads + writes + cas) {
             drawn if drawn < reads => Call::Read,
@@ -206,7 +204,7 @@ impl<W: Write> Run<'_, W> {
         let new = value(&mut self.random);
         let expected = match call {
             // What the key holds now is often still there; values written once could not be guessed otherwise.
-            Call::Cas if !repeated || self.random.below(2) == 0 => self.keys[key].value,
+            Call::Cas if !repeated || self.random.below(2) == 0 => self.keys[key].value.max(u64::from(repeated)),
             _ => 1 + self.random.below(5),
         };
         Open {
@@ -281,7 +279,6 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn show_return(&mut self, call: &Open) -> io::Result<()> {
-        self.lines += 1;
         let Open { client, key, start, end, .. } = *call;
         let (ok, seen, version) = call.result.unwrap_or((true, 0, 0));
         if self.etcd {
@@ -342,12 +339,14 @@ impl<W: Write> Run<'_, W> {
     }
 }
 
+/// A call on a text: key, which call, and the text it carries or returns.
+type Waiting = (usize, u8, String);
+
 /// Texts with append in porcupine's form: clients get, put and append on a few keys.
 fn append(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
     let mut random = Random(arguments.seed);
     let mut texts = vec![String::new(); arguments.keys as usize];
-    // (point or end, call); the effect happens at the point, the line is written at start and end.
-    let mut waiting: Vec<Option<(u64, u64, usize, u8, String)>> = vec![None; arguments.clients as usize];
+    let mut waiting: Vec<Option<Waiting>> = vec![None; arguments.clients as usize];
     let mut heap: BinaryHeap<Next> =
         (0..arguments.clients as usize).map(|slot| std::cmp::Reverse((random.below(20), 0, slot))).collect();
     let mut counts: VecDeque<u64> = vec![0; arguments.clients as usize].into();
@@ -373,11 +372,11 @@ fn append(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
                     _ => ("append", format!("{text:?}")),
                 };
                 writeln!(out, "{{:process {slot}, :type :invoke, :f :{name}, :key \"{key}\", :value {shown}}}")?;
-                waiting[slot] = Some((now, end, key, call, text));
+                waiting[slot] = Some((key, call, text));
             }
             0 => {}
             1 => {
-                let (_, _, key, call, text) = waiting[slot].as_mut().expect("open until it returns");
+                let (key, call, text) = waiting[slot].as_mut().expect("open until it returns");
                 match call {
                     0 => text.clone_from(&texts[*key]),
                     1 => texts[*key].clone_from(text),
@@ -385,7 +384,7 @@ fn append(arguments: &Arguments, out: &mut impl Write) -> io::Result<()> {
                 }
             }
             _ => {
-                let (_, _, key, call, text) = waiting[slot].take().expect("open until it returns");
+                let (key, call, text) = waiting[slot].take().expect("open until it returns");
                 let name = ["get", "put", "append"][usize::from(call)];
                 writeln!(out, "{{:process {slot}, :type :ok, :f :{name}, :key \"{key}\", :value {text:?}}}")?;
                 heap.push(std::cmp::Reverse((now + 1 + random.below(20), 0, slot)));

@@ -159,13 +159,10 @@ fn is_causal(history: &History) -> bool {
         };
         (0..count).find(same)
     };
-    let mut before = vec![vec![false; count]; count];
-    for a in 0..count {
-        for b in 0..count {
-            before[a][b] = a < b && operation(a).client == operation(b).client
-                || operation(b).kind == Kind::Read && writer(b) == Some(a);
-        }
-    }
+    let is_edge = |a: usize, b: usize| {
+        a < b && operation(a).client == operation(b).client || operation(b).kind == Kind::Read && writer(b) == Some(a)
+    };
+    let mut before: Vec<Vec<bool>> = (0..count).map(|a| (0..count).map(|b| is_edge(a, b)).collect()).collect();
     for via in 0..count {
         for a in 0..count {
             for b in 0..count {
