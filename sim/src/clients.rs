@@ -24,6 +24,9 @@ use std::collections::VecDeque;
 /// How a coordinator says that a call has become part of a request that it works on already.
 const JOINED: &str = "coordinator: a retry joined its first attempt";
 
+/// And how it says that it begins one anew for a call whose version is chosen.
+const REPEATS: &str = "coordinator: a retry repeats the store phase";
+
 /// One client.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Client {
@@ -228,6 +231,7 @@ impl World {
         // Whoever begins a request sends or stores something, even if it ends in the same input.
         let began = |effect: &Effect| match effect {
             Effect::Send { .. } | Effect::Store { .. } | Effect::Notice(Notice::Chosen { .. }) => true,
+            Effect::Notice(Notice::Mark(mark)) => mark == REPEATS,
             Effect::Reply { .. } | Effect::Notice(_) => false,
         };
         let joined = |effect: &Effect| matches!(effect, Effect::Notice(Notice::Mark(mark)) if mark == JOINED);

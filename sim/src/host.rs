@@ -41,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) harmed: bool,
     /// The life that its peers know it by.
     pub(crate) incarnation: Incarnation,
+    /// How often in a row its store could not be opened.
+    pub(crate) open_failures: u32,
     /// It has been a member at least once.
     pub(crate) was_member: bool,
     /// The disk and tree of an earlier time, by the number of the fault that will put them back.
@@ -115,6 +117,7 @@ impl Host {
             doom: None,
             harmed: false,
             incarnation: Incarnation(0),
+            open_failures: 0,
             was_member: false,
             backups: Vec::new(),
         }
@@ -149,6 +152,7 @@ impl Host {
         let Life::Down { tree } = &mut self.life else { panic!("only a machine that is down is started") };
         let options = log_options(plan, self.stream.word());
         let (store, opened) = Store::open(&mut self.disk, tree.clone(), options)?;
+        self.open_failures = 0;
         let node_seed = Stream::new(seed, Purpose::Node, u64::from(self.id.0)).word();
         let (node, start) = if !opened.lost.is_empty() {
             (Node::blank(), Start::Blank)
@@ -224,6 +228,12 @@ impl Host {
             self.life = Life::Down { tree };
         }
         true
+    }
+
+    /// A disk that was harmed so that its store cannot be opened: its operator gives it up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        const TRIES: u32 = 8;
+        self.harmed && self.open_failures >= TRIES
     }
 
     /// Takes a copy, as a backup of a crashed disk would be: what is durable now.

@@ -16,9 +16,12 @@
 //! | oracle/ | what must be true: one file per promise |
 //! | rng.rs, digest.rs, audit.rs | chance, proof of sameness, and whether the faults did anything |
 //! | hunt.rs, shrink.rs, report.rs, failure.rs | sweeps, smaller failures, and what is said about them |
+//! | session.rs, bisect.rs, causality.rs | a run walked through and saved, where two runs part, why one failed |
 #![forbid(unsafe_code)]
 
 mod audit;
+pub mod bisect;
+pub mod causality;
 mod clients;
 mod clock;
 mod digest;
@@ -37,6 +40,7 @@ mod queue;
 mod report;
 mod rng;
 mod run;
+mod session;
 pub mod shrink;
 mod storage;
 mod tree;
@@ -50,6 +54,7 @@ pub use plan::{DrawOptions, draw};
 pub use quorate_traces::{Plan, VerdictWord};
 pub use report::Report;
 pub use run::{EVENTS_MAX, record, run, run_until};
+pub use session::{Session, SnapshotError};
 
 /// Wall time for budgets, handed in by whoever may look at a clock; a run never does.
 pub trait Stopwatch: Sync {

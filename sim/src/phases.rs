@@ -184,8 +184,7 @@ impl World {
         match standing {
             Some(Standing::Blank(BlankReason::NoIdentity | BlankReason::Refused { .. })) => true,
             Some(Standing::Starting | Standing::Founding | Standing::Member) => false,
-            // A disk that was harmed so that its store cannot even be opened.
-            None => self.hosts[node].harmed,
+            None => self.hosts[node].is_given_up(),
         }
     }
 

@@ -35,6 +35,12 @@ impl<E> Queue<E> {
         Some(((key >> 64) as u64, self.events.remove(key as u32 as usize)))
     }
 
+    /// Looks at the soonest.
+    pub(crate) fn peek(&self) -> Option<(u64, &E)> {
+        let Reverse(key) = self.keys.peek()?;
+        Some(((key >> 64) as u64, &self.events[*key as u32 as usize]))
+    }
+
     /// Whether none is pending.
     #[cfg(test)]
     fn is_empty(&self) -> bool {

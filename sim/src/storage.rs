@@ -267,6 +267,10 @@ impl World {
             return self.break_promise(Property::HonestLog, None, words, &[]);
         }
         self.audit.mark("host: the store could not be opened".into());
+        host.open_failures += 1;
+        if host.is_given_up() {
+            return;
+        }
         let generation = host.generation;
         let at = self.now + REOPEN_AFTER;
         self.at(at, node, Event::Restart { node: node as u32, generation });

@@ -168,17 +168,29 @@ impl World {
         };
         let Life::Up(running) = &mut self.hosts[node].life else { return };
         let outcome = running.store.submit(token, op);
-        let Some(outcome) = outcome else {
-            let merge = watched.filter(|(_, _, merges)| *merges).map(|(key, version, _)| (key, version));
-            running.keys_waiting.push_back(merge.map(|(key, _)| key as u32));
-            self.oracles.durable.submitted(node, merge);
-            return;
-        };
-        if let (StoreOutcome::Found { record }, Some((key, ..))) = (&outcome, watched) {
-            let version = record.as_ref().map_or(Version::ABSENT, |record| record.version);
-            self.shown(node, key, version);
+        let merge = watched.filter(|(_, _, merges)| *merges).map(|(key, version, _)| (key, version));
+        match &outcome {
+            None => {
+                running.keys_waiting.push_back(merge.map(|(key, _)| key as u32));
+                self.oracles.durable.submitted(node, merge);
+            }
+            // A merge that ends before any batch was written is in the log's memory all the same, and nowhere else.
+            Some(StoreOutcome::Merged { new, .. }) => {
+                self.oracles.durable.submitted(node, merge);
+                if let Some((key, _)) = merge {
+                    self.shown(node, key, *new);
+                }
+            }
+            Some(StoreOutcome::Found { record }) => {
+                if let Some((key, ..)) = watched {
+                    let version = record.as_ref().map_or(Version::ABSENT, |record| record.version);
+                    self.shown(node, key, version);
+                }
+            }
+            Some(StoreOutcome::Persisted) => self.oracles.durable.submitted(node, None),
+            Some(StoreOutcome::Failed { .. }) => {}
         }
-        ended.push_back((token, outcome));
+        ended.extend(outcome.map(|outcome| (token, outcome)));
     }
 
     /// A node shows a version of a key to others.

@@ -80,12 +80,13 @@ pub(crate) enum Event {
 /// A whole cluster in one thread.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct World {
+    #[serde(with = "as_json")]
     pub(crate) plan: Plan,
     pub(crate) config: Config,
     pub(crate) founding: Founding,
     pub(crate) now: u64,
     queue: crate::queue::Queue<Event>,
-    ties: Stream,
+    pub(crate) ties: Stream,
     /// Priorities of nodes, where the scheduler has them.
     priorities: Vec<u32>,
     pub(crate) hosts: Vec<Host>,
@@ -93,6 +94,7 @@ pub(crate) struct World {
     pub(crate) flying: u64,
     pub(crate) clients: Vec<Client>,
     pub(crate) client_stream: Stream,
+    #[serde(with = "as_json")]
     pub(crate) ops: Vec<quorate_traces::Op>,
     /// For each operation the number of its key.
     pub(crate) op_keys: Vec<u32>,
@@ -217,6 +219,11 @@ impl World {
             self.checkpoint();
         }
         true
+    }
+
+    /// The event that comes next.
+    pub(crate) fn next_event(&self) -> Option<(u64, &Event)> {
+        self.queue.peek()
     }
 
     fn fold(&mut self, event: &Event) {
@@ -375,5 +382,20 @@ impl World {
             running.wake = Some(at);
             self.at(at, node, Event::Wake { node: node as u32, generation });
         }
+    }
+}
+
+/// The vocabulary of plans is made for text; inside a snapshot it stays text.
+mod as_json {
+    use serde::de::{DeserializeOwned, Error as _};
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_string(value).map_err(S::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }

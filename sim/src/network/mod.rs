@@ -114,22 +114,40 @@ impl Network {
             Scheduler::DelayBounded { per_million, by } => Some((per_million, by)),
             Scheduler::Latency | Scheduler::Uniform { .. } | Scheduler::Pct { .. } => None,
         };
-        let decided = directives.iter().filter_map(|directive| {
-            let kind = KINDS.iter().position(|&kind| kind == directive.message.kind)? as u8;
-            let (from, to) = (directive.message.from.0.checked_sub(1)?, directive.message.to.0.checked_sub(1)?);
-            let name = Name { from, to, kind, count: directive.message.count };
-            Some((name, (directive.act, directive.by.unwrap_or(0))))
-        });
-        Self {
+        let mut network = Self {
             nodes,
             seed,
             plan: plan.clone(),
             racks: racks.max(1),
             held_back,
             links: vec![None; (nodes * nodes) as usize],
-            decided: decided.collect(),
+            decided: BTreeMap::new(),
             matched: 0,
             weather: Weather::new(nodes),
+        };
+        directives.iter().for_each(|directive| network.direct(directive));
+        network
+    }
+
+    /// Decides about a message that has not been sent yet. A kind that this build does not know matches nothing.
+    pub(crate) fn direct(&mut self, directive: &Directive) {
+        let message = &directive.message;
+        let kind = KINDS.iter().position(|&kind| kind == message.kind);
+        let ends = message.from.0.checked_sub(1).zip(message.to.0.checked_sub(1));
+        if let (Some(kind), Some((from, to))) = (kind, ends) {
+            let name = Name { from, to, kind: kind as u8, count: message.count };
+            self.decided.insert(name, (directive.act, directive.by.unwrap_or(0)));
+        }
+    }
+
+    /// From here on chance is drawn from another seed.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.seed = seed;
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let (from, to) = (index as u64 / u64::from(self.nodes), index as u64 % u64::from(self.nodes));
+            if let Some(link) = link {
+                link.stream = Stream::new(seed, Purpose::Link, from << 32 | to);
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Ledger {
     /// For each key: acknowledged versions and the homes (by place in the key's list) that hold them or more.
     entries: Vec<Vec<Entry>>,
+    /// Nodes whose disks were harmed: nothing is expected of them any more.
+    harmed: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,15 +23,15 @@ struct Entry {
     op: u32,
 }
 
-fn holders(durable: &Durable, key: usize, facts: &KeyFacts, version: Version) -> u16 {
-    let places = facts.homes.iter().enumerate();
-    let holding = places.filter(|(_, home)| durable.held(**home as usize, key) >= version);
-    holding.fold(0, |mask, (place, _)| mask | 1 << place)
-}
-
 impl Ledger {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { entries: vec![Vec::new(); keys] }
+        Self { entries: vec![Vec::new(); keys], harmed: Vec::new() }
+    }
+
+    fn holders(&self, durable: &Durable, key: usize, facts: &KeyFacts, version: Version) -> u16 {
+        let sound = facts.homes.iter().enumerate().filter(|(_, home)| !self.harmed.contains(&(**home as usize)));
+        let holding = sound.filter(|(_, home)| durable.held(**home as usize, key) >= version);
+        holding.fold(0, |mask, (place, _)| mask | 1 << place)
     }
 
     /// A write was acknowledged.
@@ -41,18 +43,21 @@ impl Ledger {
         version: Version,
         op: u32,
     ) {
-        let homes = holders(durable, key, facts, version);
+        let homes = self.holders(durable, key, facts, version);
         self.entries[key].push(Entry { version, homes, op });
     }
 
     /// A node's disk is about to be harmed on purpose.
     pub(crate) fn harmed(&mut self, node: usize, keys: &[KeyFacts], durable: &Durable) {
+        self.harmed.push(node);
         for (key, facts) in keys.iter().enumerate() {
             let Some(place) = facts.homes.iter().position(|&home| home as usize == node) else { continue };
-            for entry in &mut self.entries[key] {
-                entry.homes |= holders(durable, key, facts, entry.version);
+            let mut entries = std::mem::take(&mut self.entries[key]);
+            for entry in &mut entries {
+                entry.homes |= self.holders(durable, key, facts, entry.version);
                 entry.homes &= !(1 << place);
             }
+            self.entries[key] = entries;
         }
     }
 

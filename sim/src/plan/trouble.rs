@@ -48,7 +48,8 @@ fn field(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Field {
     let nodes: Vec<NodeId> = (1..=cluster.nodes).map(NodeId).collect();
     let copies = cluster.keyspaces.iter().map(|keyspace| keyspace.n).min().unwrap_or(1);
     let minority = (copies.saturating_sub(1) / 2) as usize;
-    let most = if options.scenario == Scenario::Unlimited { nodes.len() } else { minority };
+    // A cluster whose every disk was wiped is a new cluster: somebody must remember the old one.
+    let most = if options.scenario == Scenario::Unlimited { nodes.len() - 1 } else { minority };
     let mut victims = nodes.clone();
     stream.shuffle(&mut victims);
     victims.truncate(stream.below(most as u64 + 1).max(u64::from(most > 0)) as usize);

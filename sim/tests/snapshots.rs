@@ -1,0 +1,96 @@
+//! A run that was saved and gone on with is the run that was not; another future is another run; and where two part.
+
+use quorate_core::id::NodeId;
+use quorate_sim::bisect::bisect;
+use quorate_sim::causality::why;
+use quorate_sim::plan::Scenario;
+use quorate_sim::shrink::shrink;
+use quorate_sim::{DrawOptions, EVENTS_MAX, Session, SnapshotError, Stopwatch, VerdictWord, draw, run};
+use quorate_traces::{CrashPoint, DiskFate, Fault, FaultRecord};
+
+struct Unhurried;
+
+impl Stopwatch for Unhurried {
+    fn elapsed_ms(&self) -> u64 {
+        0
+    }
+}
+
+/// A cheap sequence of numbers: which step to stop at.
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word ^ (word >> 29)
+}
+
+#[test]
+fn a_saved_run_goes_on_as_if_it_had_not_been() {
+    for seed in 0..120 {
+        let plan = draw(seed, &DrawOptions::default());
+        let whole = run(&plan);
+        let mut session = Session::new(&plan).expect("the plan fits");
+        session.walk_to(mix(seed + 1) % whole.events.max(1));
+        let bytes = session.save("this build");
+        let mut resumed = Session::load(&bytes, "this build").expect("it was just saved");
+        assert_eq!((resumed.events(), resumed.digest()), (session.events(), session.digest()));
+        resumed.walk_to(EVENTS_MAX);
+        assert_eq!(resumed.report(), whole, "seed {seed}");
+    }
+}
+
+#[test]
+fn damaged_and_foreign_snapshots_are_refused() {
+    let mut session = Session::new(&draw(1, &DrawOptions::default())).expect("the plan fits");
+    session.walk_to(100);
+    let bytes = session.save("this build");
+    let refused = |bytes: &[u8]| Session::load(bytes, "this build").map(|_| ()).expect_err("it is not whole");
+    assert_eq!(refused(b""), SnapshotError::Format);
+    assert_eq!(refused(&bytes[..30]), SnapshotError::Damaged);
+    assert_eq!(refused(&bytes[..bytes.len() - 1]), SnapshotError::Damaged);
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().expect("not empty") ^= 1;
+    assert_eq!(refused(&flipped), SnapshotError::Damaged);
+    let other = Session::load(&bytes, "another").map(|_| ()).expect_err("it is of another build");
+    assert_eq!(other, SnapshotError::OtherBuild { core: "this build".into() });
+}
+
+#[test]
+fn a_branch_has_another_future_and_the_same_past() {
+    let plan = draw(3, &DrawOptions::default());
+    let whole = run(&plan);
+    let mut session = Session::new(&plan).expect("the plan fits");
+    session.walk_to(whole.events / 3);
+    let mut branch = session.clone();
+    branch.reseed(99);
+    branch.walk_to(EVENTS_MAX);
+    assert_ne!(branch.digest(), whole.digest);
+    let mut crashed = session.clone();
+    let (point, disk) = (CrashPoint::Now, DiskFate::LoseUnsynced);
+    crashed.add_fault(FaultRecord { at: 0, fault: Fault::Crash { n: NodeId(1), point, disk, down: 5_000 } });
+    crashed.walk_to(session.events() + 5);
+    session.walk_to(session.events() + 5);
+    assert_ne!(crashed.digest(), session.digest());
+}
+
+#[test]
+fn two_runs_part_where_one_was_changed() {
+    let plan = draw(5, &DrawOptions::of(Scenario::Network));
+    let left = Session::new(&plan).expect("the plan fits");
+    assert_eq!(bisect(left.clone(), left.clone()), None);
+    let mut right = left.clone();
+    let (point, disk) = (CrashPoint::Now, DiskFate::LoseUnsynced);
+    right.add_fault(FaultRecord { at: 40_000, fault: Fault::Crash { n: NodeId(2), point, disk, down: 5_000 } });
+    let parting = bisect(left, right).expect("one has a crash");
+    assert!(parting.right.as_deref().is_some_and(|words| words.contains("begins")), "{parting:?}");
+}
+
+#[test]
+fn what_is_left_of_a_small_failure_is_necessary() {
+    let failing = (0..).map(|seed| draw(seed, &DrawOptions::of(Scenario::UnsafeQuorum)));
+    let plan = failing.into_iter().find(|plan| run(plan).verdict == VerdictWord::Violation).expect("it fails soon");
+    let small = shrink(&plan, &Unhurried, 1).expect("it fails").plan;
+    let why = why(&small, &Unhurried, 1).expect("it fails");
+    assert_eq!((why.ops.len(), why.faults.len()), (small.ops.len(), small.faults.len()));
+    if let Some((step, _)) = why.inevitable_from {
+        assert!(step < why.events);
+    }
+}
