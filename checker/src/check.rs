@@ -317,7 +317,10 @@ fn judge_register(
             match judge_zones(history, ids, &clusters, rules, options, report) {
                 Ok(true) => return,
                 Ok(false) => return search_key(history, ids, rules, options, clock, report),
-                Err(conflict) => return report.fail(history, shrunk(history, conflict, rules)),
+                Err(conflict) => {
+                    let key = Key::new(history, ids, rules, ModelKind::Register, clusters.identity);
+                    return report.fail(history, shrunk(history, conflict, rules, &key));
+                }
             }
         }
         Err(Trouble::NeverWritten(path)) => return report.fail(history, never_written(history, ids, path, rules)),
@@ -368,7 +371,7 @@ fn judge_zones(
 
 /// Leaves out what is not needed. What an answer shows stays with it, so a part that still has no order speaks for the
 /// whole key.
-fn shrunk(history: &History, mut conflict: Conflict, rules: &Rules) -> Conflict {
+fn shrunk(history: &History, mut conflict: Conflict, rules: &Rules, key: &Key<'_>) -> Conflict {
     // Longer ones are chains of swaps, which stand on each other.
     const SHRUNK_MAX: usize = 32;
     // Two swaps of one write are told as two, even where one of them would be wrong alone.
@@ -382,8 +385,10 @@ fn shrunk(history: &History, mut conflict: Conflict, rules: &Rules) -> Conflict 
         let mut sorted = without.clone();
         sorted.sort_unstable();
         let still = match Clusters::of_key(history, &sorted, rules) {
-            Ok(clusters) => register::judge(history, &sorted, &clusters, false).is_err(),
-            Err(_) => false,
+            Ok(clusters) if key.missing_from(&sorted).is_none() => {
+                register::judge(history, &sorted, &clusters, false).is_err()
+            }
+            _ => false,
         };
         if still {
             conflict.operations = without;

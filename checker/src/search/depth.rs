@@ -45,7 +45,7 @@ pub(crate) fn judge<M: Model, const N: usize>(explorer: &mut Explorer<'_, M, N>)
         }
         let slot = explorer.window.slot(call);
         let begin = stack.len();
-        explorer.for_each_next(&configuration, |next| stack.push((stuck_at, next)));
+        explorer.for_each_next(&configuration, call, |next| stack.push((stuck_at, next)));
         // The last is tried first: the call that must return, then the others by slot, optional ones last.
         stack[begin..].reverse();
         if let Some(direct) = (begin..stack.len()).find(|at| stack[*at].1.has(slot)) {

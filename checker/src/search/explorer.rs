@@ -1,8 +1,12 @@
 //! What both engines share: configurations, their successors, and the trail of the witness.
 //!
 //! A configuration is (model state, which open calls have taken effect, how many optional calls of each kind were
-//! used). A successor takes one more call. Calls that change nothing are taken as soon as they are legal, which is
-//! never worse; an optional write that nobody waits for is not taken at all.
+//! used). A successor takes one more call. Three things keep the successors few:
+//! - Calls that change nothing are taken as soon as they are legal, which is never worse.
+//! - A write that was open when another write hid the state before it may have happened just before that one, unseen.
+//!   Such *hidden* calls are only marked; when one of them returns it is placed there after the fact. The same holds for
+//!   a call that would have changed nothing in the state that was just left.
+//! - So a write is taken before its return only if somebody waits for what it leaves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,24 +27,36 @@ pub(crate) struct Configuration<const N: usize> {
     pub(crate) used: u32,
     /// Open slots whose call has taken effect.
     pub(crate) taken: [u64; N],
+    /// Open slots whose call may have happened unseen, before the state was last hidden or left.
+    pub(crate) hidden: [u64; N],
     /// Last step of the order that led here; not part of its identity.
     pub(crate) trail: u32,
 }
 
 /// What makes two configurations the same.
-pub(crate) type Identity<const N: usize> = (u32, u32, [u64; N]);
+pub(crate) type Identity<const N: usize> = (u32, u32, [u64; N], [u64; N]);
 
 impl<const N: usize> Configuration<N> {
     pub(crate) fn identity(&self) -> Identity<N> {
-        (self.state, self.used, self.taken)
+        (self.state, self.used, self.taken, self.hidden)
     }
 
     pub(crate) fn has(&self, slot: usize) -> bool {
         self.taken[slot / 64] >> (slot % 64) & 1 == 1
     }
 
+    fn may_hide(&self, slot: usize) -> bool {
+        self.hidden[slot / 64] >> (slot % 64) & 1 == 1
+    }
+
     pub(crate) fn set(&mut self, slot: usize) {
         self.taken[slot / 64] |= 1 << (slot % 64);
+        self.hidden[slot / 64] &= !(1 << (slot % 64));
+    }
+
+    /// Can whatever is hidden in the other be hidden in this one?
+    pub(crate) fn hides_more(&self, other: &Self) -> bool {
+        self.hidden.iter().zip(&other.hidden).all(|(own, other)| other & !own == 0)
     }
 
     pub(crate) fn clear(&mut self, slot: usize) {
@@ -76,7 +92,7 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
     }
 
     pub(crate) fn initial(&mut self) -> Configuration<N> {
-        Configuration { state: self.model.initial(), used: 0, taken: [0; N], trail: NO_TRAIL }
+        Configuration { state: self.model.initial(), used: 0, taken: [0; N], hidden: [0; N], trail: NO_TRAIL }
     }
 
     /// A required call begins: where it changes nothing and is legal, it takes effect.
@@ -84,13 +100,24 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
         let call = self.calls[number as usize];
         if call.pure && self.model.step(configuration.state, call.op).is_some() {
             configuration.set(self.window.slot(number));
-            configuration.trail = self.trail.push(configuration.trail, number);
+            configuration.trail = self.push(configuration.trail, number);
         }
     }
 
-    /// Calls `found` with each configuration in which one more call has taken effect: open calls in the order of
-    /// their slots, then optional ones.
-    pub(crate) fn for_each_next(&mut self, from: &Configuration<N>, mut found: impl FnMut(Configuration<N>)) {
+    /// Calls `found` with each configuration in which one more call has taken effect on the way to the return of
+    /// `wanted`: the wanted call unseen, open calls in the order of their slots, then optional ones.
+    pub(crate) fn for_each_next(
+        &mut self,
+        from: &Configuration<N>,
+        wanted: u32,
+        mut found: impl FnMut(Configuration<N>),
+    ) {
+        let wanted_slot = self.window.slot(wanted);
+        if from.may_hide(wanted_slot) {
+            let mut next = Configuration { trail: self.push(from.trail, wanted | UNSEEN), ..*from };
+            next.set(wanted_slot);
+            found(next);
+        }
         for slot in 0..self.window.open.len() {
             let Some(number) = self.window.open[slot] else { continue };
             let call = self.calls[number as usize];
@@ -98,12 +125,15 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
             if from.has(slot) || call.pure {
                 continue;
             }
-            if let Some(state) = self.model.step(from.state, call.op) {
-                let mut next = Configuration { state, trail: self.trail.push(from.trail, number), ..*from };
-                next.set(slot);
-                if !self.is_hopeless(&next) {
-                    found(self.take_pure(next));
-                }
+            let Some(state) = self.model.step(from.state, call.op) else { continue };
+            if slot != wanted_slot && !call.observes && !self.is_worth_taking(from, state) {
+                continue;
+            }
+            let hidden = self.hidden_after(from, state, call.op);
+            let mut next = Configuration { state, hidden, trail: self.push(from.trail, number), ..*from };
+            next.set(slot);
+            if !self.is_hopeless(&next) {
+                found(self.take_pure(next));
             }
         }
         for kind in 0..self.window.classes.len() {
@@ -118,11 +148,45 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
                 continue;
             }
             let used = self.counts.plus_one(from.used, kind);
-            let next = Configuration { state, used, trail: self.trail.push(from.trail, number), ..*from };
+            let hidden = self.hidden_after(from, state, op);
+            let next = Configuration { state, used, hidden, trail: self.push(from.trail, number), ..*from };
             if !self.is_hopeless(&next) {
                 found(self.take_pure(next));
             }
         }
+    }
+
+    /// Need a call that tells nothing be taken before it returns, to come to this state?
+    ///
+    /// Not if it changes nothing (then it can be hidden when the state is left), and not to lose the state (whatever
+    /// can be done there can be done without). Where every change hides what was before, only if somebody waits.
+    fn is_worth_taking(&mut self, from: &Configuration<N>, state: u32) -> bool {
+        state != from.state
+            && (!self.model.always_hides() && !self.model.is_lost(state) || self.is_awaited(from, state))
+    }
+
+    /// The open calls that may have happened unseen once this call has taken effect.
+    fn hidden_after(&mut self, from: &Configuration<N>, state: u32, op: u32) -> [u64; N] {
+        let mut hidden = from.hidden;
+        let hides = self.model.hides(op);
+        if state == from.state && !hides {
+            return hidden;
+        }
+        for slot in 0..self.window.open.len() {
+            let Some(number) = self.window.open[slot] else { continue };
+            let call = self.calls[number as usize];
+            if call.observes || from.has(slot) {
+                continue;
+            }
+            if hides || self.model.step(from.state, call.op) == Some(from.state) {
+                hidden[slot / 64] |= 1 << (slot % 64);
+            }
+        }
+        hidden
+    }
+
+    fn push(&mut self, parent: u32, call: u32) -> u32 {
+        self.trail.push(Taken { parent, call, event: self.window.next as u32 })
     }
 
     /// Is there a call that waits for exactly this state? Where a write hides all that was before, an optional one
@@ -181,7 +245,7 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
             let call = self.calls[number as usize];
             if call.pure && !configuration.has(slot) && self.model.step(configuration.state, call.op).is_some() {
                 configuration.set(slot);
-                configuration.trail = self.trail.push(configuration.trail, number);
+                configuration.trail = self.push(configuration.trail, number);
             }
         }
         configuration
@@ -198,7 +262,7 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
             return Err("another engine was faster");
         }
         let bytes = configurations * 2 * std::mem::size_of::<Configuration<N>>()
-            + self.trail.steps.len() * 8
+            + self.trail.steps.len() * std::mem::size_of::<Taken>()
             + self.counts.bytes()
             + self.model.bytes();
         self.clock.ended(self.states, bytes).map_or(Ok(()), Err)
@@ -234,30 +298,72 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
         Answer::Violation(invoked.map(|call| call.id).chain([last.id]).collect())
     }
 
-    pub(crate) fn witness(&self, trail: u32) -> Vec<u32> {
-        self.trail.order(trail).into_iter().map(|number| self.calls[number as usize].id).collect()
+    /// The order behind a configuration, with the unseen calls put where nothing saw them.
+    pub(crate) fn witness(&mut self, trail: u32) -> Vec<u32> {
+        // The seen calls, each with the event at which it was taken and the state before it.
+        let mut seen: Vec<(u32, Time, u32)> = Vec::new();
+        let mut unseen: Vec<(usize, u32)> = Vec::new();
+        let mut state = self.model.initial();
+        for Taken { call, event, .. } in self.trail.order(trail) {
+            if call & UNSEEN == 0 {
+                let at = self.window.events[event as usize].at;
+                seen.push((call, at, state));
+                let op = self.calls[call as usize].op;
+                state = self.model.step(state, op).expect("it was taken because it was legal");
+                continue;
+            }
+            let call = call & !UNSEEN;
+            let Call { start, op, .. } = self.calls[call as usize];
+            let before = (0..seen.len()).rev().find(|at| {
+                let (other, taken_at, state) = seen[*at];
+                let hides = self.model.hides(self.calls[other as usize].op);
+                taken_at >= start && (hides || self.model.step(state, op) == Some(state))
+            });
+            unseen.push((before.expect("it was marked as hidden there"), call));
+        }
+        unseen.sort_by_key(|(before, _)| *before);
+        let mut unseen = unseen.into_iter().peekable();
+        let mut order = Vec::with_capacity(seen.len());
+        for (at, (call, ..)) in seen.into_iter().enumerate() {
+            while let Some((_, hidden)) = unseen.next_if(|(before, _)| *before == at) {
+                order.push(self.calls[hidden as usize].id);
+            }
+            order.push(self.calls[call as usize].id);
+        }
+        order
     }
+}
+
+/// Marks a step of the trail whose call happened unseen, some steps earlier.
+const UNSEEN: u32 = 1 << 31;
+
+/// One step of an order: which call was taken, and at which event.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    parent: u32,
+    call: u32,
+    event: u32,
 }
 
 /// The steps of all orders that are still alive, as a tree that grows at its leaves.
 #[derive(Default)]
 pub(crate) struct Trail {
-    steps: Vec<(u32, u32)>,
+    steps: Vec<Taken>,
     kept: usize,
 }
 
 impl Trail {
-    fn push(&mut self, parent: u32, number: u32) -> u32 {
-        self.steps.push((parent, number));
+    fn push(&mut self, taken: Taken) -> u32 {
+        self.steps.push(taken);
         (self.steps.len() - 1) as u32
     }
 
-    fn order(&self, mut at: u32) -> Vec<u32> {
+    fn order(&self, mut at: u32) -> Vec<Taken> {
         let mut order = Vec::new();
         while at != NO_TRAIL {
-            let (parent, number) = self.steps[at as usize];
-            order.push(number);
-            at = parent;
+            let taken = self.steps[at as usize];
+            order.push(taken);
+            at = taken.parent;
         }
         order.reverse();
         order
@@ -276,16 +382,16 @@ impl Trail {
         for leaf in &leaves {
             let mut at = **leaf;
             while at != NO_TRAIL && !std::mem::replace(&mut alive[at as usize], true) {
-                at = self.steps[at as usize].0;
+                at = self.steps[at as usize].parent;
             }
         }
         let mut moved = vec![NO_TRAIL; self.steps.len()];
         let mut kept = 0;
         for at in 0..self.steps.len() {
             if alive[at] {
-                let (parent, number) = self.steps[at];
-                let parent = if parent == NO_TRAIL { NO_TRAIL } else { moved[parent as usize] };
-                self.steps[kept] = (parent, number);
+                let taken = self.steps[at];
+                let parent = if taken.parent == NO_TRAIL { NO_TRAIL } else { moved[taken.parent as usize] };
+                self.steps[kept] = Taken { parent, ..taken };
                 moved[at] = kept as u32;
                 kept += 1;
             }

@@ -59,7 +59,7 @@ fn place<M: Model, const N: usize>(
             since_look = 0;
             explorer.look(seen.len() + stack.len() + done.len())?;
         }
-        explorer.for_each_next(&configuration, |next| {
+        explorer.for_each_next(&configuration, call, |next| {
             if next.has(slot) {
                 done.push(next);
             } else if seen.insert(next.identity()) {
@@ -72,7 +72,7 @@ fn place<M: Model, const N: usize>(
     Ok(undominated(explorer, done))
 }
 
-/// One configuration per state, mask and count, and none that another beats with fewer optional calls.
+/// One configuration per identity, and none that another beats with fewer optional calls or more hidden ones.
 fn undominated<M: Model, const N: usize>(
     explorer: &Explorer<'_, M, N>,
     all: Vec<Configuration<N>>,
@@ -84,12 +84,15 @@ fn undominated<M: Model, const N: usize>(
     let mut is_beaten = vec![false; all.len()];
     for (at, configuration) in all.iter().enumerate() {
         let group = groups.entry((configuration.state, configuration.taken)).or_default();
-        if group.iter().any(|other| explorer.used_at_most(all[*other].used, configuration.used)) {
+        let beats = |one: &Configuration<N>, other: &Configuration<N>| {
+            explorer.used_at_most(one.used, other.used) && one.hides_more(other)
+        };
+        if group.iter().any(|other| beats(&all[*other], configuration)) {
             is_beaten[at] = true;
             continue;
         }
         group.retain(|other| {
-            is_beaten[*other] = explorer.used_at_most(configuration.used, all[*other].used);
+            is_beaten[*other] = beats(configuration, &all[*other]);
             !is_beaten[*other]
         });
         group.push(at);
