@@ -50,8 +50,9 @@ fn a_large_value_and_a_long_pipeline_come_back_whole() {
 fn what_no_peer_sends_closes_that_connection_and_harms_nothing_else() {
     let cluster = Cluster::start(3);
     assert_eq!(cluster.client(0).ask(&["SET", "k", "v"]), Reply::status("OK"));
-    for (name, bytes) in peer_talk(&cluster) {
+    for (name, bytes, why) in peer_talk(&cluster) {
         assert!(cluster.peer_hangs_up(1, &bytes), "{name}: the connection must be closed");
+        cluster.wait_for_log(1, why);
         assert_eq!(cluster.client(1).ask(&["GET", "k"]), Reply::bulk("v"), "{name}: the node must go on");
     }
 }

@@ -160,7 +160,9 @@ fn a_failed_sync_acknowledges_nothing_and_stops_the_store() {
         rig.is_broken.store(true, Ordering::SeqCst);
         rig.put(1, 2);
         let mut ended = Vec::new();
+        let until = Instant::now() + Duration::from_secs(10);
         let failure = loop {
+            assert!(Instant::now() < until, "a failed sync must stop the store");
             if let Err(failure) = rig.store.commit(inline, &mut ended).and_then(|()| rig.store.collect(&mut ended)) {
                 break failure;
             }
