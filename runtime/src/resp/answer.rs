@@ -26,7 +26,7 @@ fn answered(response: ClientResponse, shape: Shape, asked: &Asked, protocol: Pro
     let ClientResponse { outcome, version, acks } = response;
     let mut writer = Writer::new(output.tail(), protocol);
     match shape {
-        Shape::Value => return value_or_null(found(outcome), protocol, output),
+        Shape::Value => value_or_null(found(outcome), protocol, output),
         Shape::Ok => writer.ok(),
         Shape::Length => writer.integer(found(outcome).map_or(0, |value| value.len() as i64)),
         Shape::Type => writer.simple(if found(outcome).is_some() { "string" } else { "none" }),
