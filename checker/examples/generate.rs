@@ -232,7 +232,7 @@ impl<W: Write> Run<'_, W> {
                 let late = invoked > self.arguments.ops * 3 / 4;
                 let lie = late && !self.planted && key.before != 0 && key.before != key.value && !call.unknown;
                 self.planted |= lie;
-                call.result = Some((true, if lie { key.before } else { key.value }, version));
+                call.result = Some(if lie { (true, key.before, version - 1) } else { (true, key.value, version) });
             }
             Call::Cas if key.value != call.expected => call.result = Some((false, key.value, version)),
             Call::Write | Call::Cas => {

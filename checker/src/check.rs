@@ -317,6 +317,7 @@ fn judge_register(
             match judge_zones(history, ids, &clusters, rules, options, report) {
                 Ok(true) => return,
                 Ok(false) => return search_key(history, ids, rules, options, clock, report),
+                Err(_) if clusters.is_guessed => {}
                 Err(conflict) => {
                     let key = Key::new(history, ids, rules, ModelKind::Register, clusters.identity);
                     return report.fail(history, shrunk(history, conflict, rules, &key));

@@ -12,10 +12,11 @@
 //! A failed compare-and-set that does not tell what it saw says only "not this value". It belongs to no cluster and is
 //! returned apart, in [`Clusters::inequalities`].
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
 use crate::history::{Kind, NEVER, OperationId, Outcome, TIME_MIN, Time};
-use crate::value::{FastMap, FastSet};
+use crate::value::FastMap;
 use crate::{FailedCas, History, Identity, Value};
 
 /// Stands for "none" where an operation or cluster number is stored.
@@ -64,6 +65,8 @@ pub(crate) struct Clusters {
     pub(crate) inequalities: Vec<OperationId>,
     /// How observers were attributed.
     pub(crate) identity: Identity,
+    /// Some attribution was one of several: what follows is no violation, but an order found is an order.
+    pub(crate) is_guessed: bool,
 }
 
 /// Why there are no clusters.
@@ -135,10 +138,8 @@ struct Builder<'a> {
     /// Values are copied in: they are small, and a look through a reference would cost a second cache miss.
     by_value: FastMap<Value, u32>,
     by_version: FastMap<&'a Value, u32>,
-    /// Clusters of writes whose answer carried no version, by value; [`NONE`] where several wrote it.
-    unversioned: FastMap<&'a Value, u32>,
-    /// Clusters that an observer's version has been tied to.
-    claimed: FastSet<u32>,
+    /// Clusters of writes whose answer carried no version, by value, in the order of the record.
+    unversioned: FastMap<&'a Value, VecDeque<u32>>,
 }
 
 impl<'a> Builder<'a> {
@@ -153,11 +154,11 @@ impl<'a> Builder<'a> {
                 of: vec![NONE; ids.len()],
                 inequalities: Vec::new(),
                 identity: Identity::Value,
+                is_guessed: false,
             },
             by_value: FastMap::default(),
             by_version: FastMap::default(),
             unversioned: FastMap::default(),
-            claimed: FastSet::default(),
         }
     }
 
@@ -250,10 +251,7 @@ impl<'a> Builder<'a> {
                         return None;
                     }
                 }
-                None => {
-                    let several = self.unversioned.contains_key(&writer.value);
-                    self.unversioned.insert(&writer.value, if several { NONE } else { number });
-                }
+                None => self.unversioned.entry(&writer.value).or_default().push_back(number),
             }
         }
         Some(())
@@ -268,14 +266,16 @@ impl<'a> Builder<'a> {
         if let Some(cluster) = self.by_version.get(version) {
             return (self.value_of(*cluster) == value).then_some(*cluster);
         }
-        match self.unversioned.get(value) {
+        match self.unversioned.get_mut(value) {
             // The initial value has no version either: it could be this write's or the initial one.
             Some(_) if *value == self.rules.init => None,
-            // A write of unknown outcome has one version, so a second version cannot be its.
-            Some(cluster) if *cluster == NONE || !self.claimed.insert(*cluster) => None,
-            Some(cluster) => {
-                self.by_version.insert(version, *cluster);
-                Some(*cluster)
+            // A write of unknown outcome has one version, so a second version cannot be its. Among several the first
+            // is tried: it began first, so it fits wherever another would.
+            Some(writers) => {
+                let cluster = writers.pop_front()?;
+                self.clusters.is_guessed |= !writers.is_empty();
+                self.by_version.insert(version, cluster);
+                Some(cluster)
             }
             // A miss may carry the version of a floor that nobody wrote. It is the initial value only if nobody ever
             // wrote the initial value again: a tombstone may have been collected below that floor.

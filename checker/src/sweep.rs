@@ -76,5 +76,5 @@ fn gather(
         let at = ids.binary_search(&cluster.writer).expect("a write of this key");
         of[at] = number as u32;
     }
-    Clusters { all, of, inequalities, identity: Identity::Value }
+    Clusters { all, of, inequalities, identity: Identity::Value, is_guessed: false }
 }

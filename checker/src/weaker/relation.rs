@@ -208,8 +208,8 @@ fn relate_key(
     matters: &mut [bool],
 ) -> Result<(), Unrelated> {
     let clusters = match Clusters::of_key(history, ids, rules) {
-        Ok(clusters) => clusters,
-        Err(Trouble::Ambiguous(_)) => {
+        Ok(clusters) if !clusters.is_guessed => clusters,
+        Ok(_) | Err(Trouble::Ambiguous(_)) => {
             return Err(Unrelated::Unknown("an answer could show several writes of the same value"));
         }
         Err(Trouble::NeverWritten(path)) => {

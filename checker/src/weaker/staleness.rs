@@ -102,7 +102,8 @@ pub fn measure(history: &History, options: &Options) -> Staleness {
 
 fn of_key(history: &History, ids: &[OperationId], rules: &Rules) -> Staleness {
     let is_read = |id: &&OperationId| history.operation(**id).kind == Kind::Read;
-    let Ok(clusters) = Clusters::of_key(history, ids, rules) else {
+    let clusters = Clusters::of_key(history, ids, rules).ok().filter(|clusters| !clusters.is_guessed);
+    let Some(clusters) = clusters else {
         let unmeasured = ids.iter().filter(is_read).count() as u64;
         return Staleness { unmeasured, delta: Some(0), ..Staleness::default() };
     };
