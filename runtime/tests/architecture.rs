@@ -57,7 +57,7 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
 /// The code of a file, without comments and without its tests.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().expect("there is always a first part");
-    text.lines().map(|line| line.split("//").next().expect("a first part") .to_owned() + "\n").collect()
+    text.lines().map(|line| line.split("//").next().expect("a first part").to_owned() + "\n").collect()
 }
 
 #[test]

@@ -30,8 +30,10 @@ fn folder() -> TempDir {
     write("stale.jsonl", &OK.replace(r#""k":"k","v":"1","inv":20"#, r#""k":"k","v":null,"inv":20"#));
     write("broken.jsonl", &OK.replace("\"inv\":20", "\"inv\":\"soon\""));
     // Every value is written twice, so that only a search can tell, and it may look at nothing.
-    let writes = (0..24).map(|at| format!(r#"{{"p":"c{at}","f":"put","k":"k","v":"{}","inv":0,"ret":100,"r":"ok"}}"#, at % 2));
-    let reads = (0..6).map(|at| format!(r#"{{"p":"r{at}","f":"get","k":"k","v":"{}","inv":0,"ret":100,"r":"ok"}}"#, at % 2));
+    let writes =
+        (0..24).map(|at| format!(r#"{{"p":"c{at}","f":"put","k":"k","v":"{}","inv":0,"ret":100,"r":"ok"}}"#, at % 2));
+    let reads =
+        (0..6).map(|at| format!(r#"{{"p":"r{at}","f":"get","k":"k","v":"{}","inv":0,"ret":100,"r":"ok"}}"#, at % 2));
     let lines: Vec<String> = writes.chain(reads).collect();
     write("hard.jsonl", &(OK.lines().next().unwrap().to_string() + "\n" + &lines.join("\n") + "\n"));
     folder
@@ -175,8 +177,10 @@ mod clients {
     #[test]
     fn clients_end_as_the_table_says() {
         let folder = folder();
-        const VALUE: &[u8] = b"*6\r\n$6\r\nvalues\r\n*1\r\n$2\r\nhi\r\n$3\r\nctx\r\n$3\r\nq1a\r\n$7\r\nversion\r\n$9\r\n1.n1.i1.1\r\n";
-        const MISS: &[u8] = b"*6\r\n$6\r\nvalues\r\n*0\r\n$3\r\nctx\r\n$3\r\nq1a\r\n$7\r\nversion\r\n$9\r\n0.n0.i0.0\r\n";
+        const VALUE: &[u8] =
+            b"*6\r\n$6\r\nvalues\r\n*1\r\n$2\r\nhi\r\n$3\r\nctx\r\n$3\r\nq1a\r\n$7\r\nversion\r\n$9\r\n1.n1.i1.1\r\n";
+        const MISS: &[u8] =
+            b"*6\r\n$6\r\nvalues\r\n*0\r\n$3\r\nctx\r\n$3\r\nq1a\r\n$7\r\nversion\r\n$9\r\n0.n0.i0.0\r\n";
         const OPEN: &[u8] = b"-QUORUM have 1 need 2 (indeterminate) version=1.n1.i1.1\r\n";
         const NO_QUORUM: &[u8] = b"-QUORUM have 1 need 2 (timed out)\r\n";
         for (line, answer, code, said) in [

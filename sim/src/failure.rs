@@ -28,7 +28,10 @@ pub fn block(plan: &Plan, report: &Report, about: &Circumstances) -> String {
     let Circumstances { commit, trace_file, seed_command, shrunk_from_events } = about;
     let seed = report.seed;
     let mut line = |words: std::fmt::Arguments<'_>| writeln!(text, "{words}").expect("a String takes everything");
-    line(format_args!("FAIL  seed {seed:#018x}  scenario={}  commit {commit}  property {property}{key}", report.scenario));
+    line(format_args!(
+        "FAIL  seed {seed:#018x}  scenario={}  commit {commit}  property {property}{key}",
+        report.scenario
+    ));
     line(format_args!("  {}", first.words));
     for op in ops_of(report, first) {
         line(format_args!("    {op}"));

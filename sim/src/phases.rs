@@ -9,8 +9,8 @@
 //! compared.
 
 use crate::history::{Ending, OpRecord};
-use crate::oracle::{self, Judgement, Ledger, Property, node_name};
 use crate::host::Host;
+use crate::oracle::{self, Judgement, Ledger, Property, node_name};
 use crate::world::{Event, World};
 use quorate_core::Standing;
 use quorate_core::effect::BlankReason;
@@ -126,9 +126,7 @@ impl World {
 
     /// Everything is quiet: over, or registers whose homes differ are read once more.
     fn rest_or_read_on(&mut self, deadline: u64, rounds: u32) -> Phase {
-        let differs = |key: &usize| {
-            self.keys[*key].register && Ledger::converged(&self.finals(*key)).is_err()
-        };
+        let differs = |key: &usize| self.keys[*key].register && Ledger::converged(&self.finals(*key)).is_err();
         let differing: Vec<usize> = (0..self.keys.len()).filter(differs).collect();
         if differing.is_empty() || rounds >= self.hosts.len() as u32 + REGISTER_ROUNDS_EXTRA {
             return Phase::Over { complete: true };

@@ -159,7 +159,7 @@ impl Dice {
         let zeros = word.leading_zeros();
         let fraction = (word << zeros << 1) >> 48;
         let halvings_bits_16 = (u128::from(zeros + 1) << 16) - u128::from(fraction);
-        let wait = u128::from(mean) * halvings_bits_16 * LN_2_BITS_16 >> 32;
+        let wait = (u128::from(mean) * halvings_bits_16 * LN_2_BITS_16) >> 32;
         u64::try_from(wait).unwrap_or(u64::MAX)
     }
 }
@@ -175,7 +175,8 @@ mod tests {
         let words: Vec<u64> = (0..3).map(|_| stream.word()).collect();
         let below: Vec<u64> = (0..5).map(|_| stream.below(10)).collect();
         let mut dice = Dice(42);
-        let latencies: Vec<u64> = (0..4).map(|_| dice.latency(&Latency::Exponential { min: 100, mean: 1_000 })).collect();
+        let latencies: Vec<u64> =
+            (0..4).map(|_| dice.latency(&Latency::Exponential { min: 100, mean: 1_000 })).collect();
         let tails: Vec<u64> =
             (0..4).map(|_| dice.latency(&Latency::HeavyTail { min: 10, unit: 100, max: 10_000 })).collect();
         let found = format!("{words:x?} {below:?} {latencies:?} {tails:?}");

@@ -85,7 +85,9 @@ impl Session {
 
     /// What happens next, in words.
     pub fn next(&self) -> Option<String> {
-        self.world.next_event().map(|(at, event)| format!("{}.{:06}s  {}", at / 1_000_000, at % 1_000_000, describe(event)))
+        self.world
+            .next_event()
+            .map(|(at, event)| format!("{}.{:06}s  {}", at / 1_000_000, at % 1_000_000, describe(event)))
     }
 
     /// One node's whole state, in words; `None` while it is down.

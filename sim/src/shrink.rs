@@ -57,7 +57,11 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn size(&self) -> (usize, usize, usize) {
-        (self.best.faults.len() + self.best.ops.len(), self.best.directives.len(), self.best.shape.cluster.nodes as usize)
+        (
+            self.best.faults.len() + self.best.ops.len(),
+            self.best.directives.len(),
+            self.best.shape.cluster.nodes as usize,
+        )
     }
 
     fn is_out_of_time(&self) -> bool {

@@ -5,12 +5,12 @@
 use crate::host::{EmptyDisk, Host, Life, Start};
 use crate::oracle::{Property, node_name};
 use crate::world::{Event, World};
+use quorate_core::Input;
 use quorate_core::durable::StoreOutcome;
 use quorate_core::id::StoreToken;
 use quorate_core::store::OpenError;
 use quorate_core::version::Version;
 use quorate_core::wal::{self, DiskError};
-use quorate_core::Input;
 use quorate_traces::{CrashPoint, DiskFate, FaultKind};
 
 /// How long the log is idle before a mark proves its newest batch.

@@ -268,7 +268,8 @@ impl World {
         let op = self.oracles.answers.op_of(node, request.counter);
         self.judge(Some(key), op.as_slice(), judgement);
         let Some(op) = op else {
-            let words = format!("{} chose {version} for request {}, which nobody made", node_name(node), request.counter);
+            let words =
+                format!("{} chose {version} for request {}, which nobody made", node_name(node), request.counter);
             return self.break_promise(Property::OneEffect, Some(key), words, &[]);
         };
         assert_eq!(self.op_keys[op as usize] as usize, key, "requests are counted as coordinators count them");

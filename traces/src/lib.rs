@@ -28,7 +28,7 @@ pub use fault::{CrashPoint, DiskFate, Fault, FaultKind, FaultRecord};
 pub use lines::{LineError, TraceError};
 pub use node::{Divergence, NodeTrace, Step};
 pub use plan::{
-    Act, ClockPlan, Cluster, Directive, DiskPlan, Do, KeyspacePlan, Latency, Level, MessageName,
-    NetworkPlan, Op, Patience, Phases, Plan, PlanMode, Retry, Scheduler, Shape,
+    Act, ClockPlan, Cluster, Directive, DiskPlan, Do, KeyspacePlan, Latency, Level, MessageName, NetworkPlan, Op,
+    Patience, Phases, Plan, PlanMode, Retry, Scheduler, Shape,
 };
 pub use trace::{Checkpoint, End, Expect, Origin, PlanTrace, VerdictWord};

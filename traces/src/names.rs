@@ -222,7 +222,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// The bytes, if it is what [`base64`] writes.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let digits = text.trim_end_matches('=');

@@ -422,7 +422,9 @@ mod tests {
         for text in ["n4>n3/Query#7", "n1>n12/Stored#1"] {
             assert_eq!(text.parse::<MessageName>().unwrap().to_string(), text);
         }
-        for text in ["", "n4>n3", "n4>n3/Query", "n4>n3/Query#", "n04>n3/Query#7", "4>n3/Query#7", "n4>n3/#7", "n4>n3/Q#+7"] {
+        for text in
+            ["", "n4>n3", "n4>n3/Query", "n4>n3/Query#", "n04>n3/Query#7", "4>n3/Query#7", "n4>n3/#7", "n4>n3/Q#+7"]
+        {
             assert!(text.parse::<MessageName>().is_err(), "{text}");
         }
     }

@@ -26,6 +26,7 @@ mod admission;
 mod operations;
 mod quorums;
 mod read;
+mod slots;
 mod write;
 
 use crate::context::{Context, Shared};
@@ -41,12 +42,12 @@ use crate::version::{Content, Record, Version};
 use alloc::vec::Vec;
 use operations::{Known, Operations};
 use serde::{Deserialize, Serialize};
-use slab::Slab;
+use slots::Slots;
 
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Coordinator {
     started: u64,
-    in_flight: Slab<Pending>,
+    in_flight: Slots<Pending>,
     /// Requests that need a version while no lease covers one, in order of arrival.
     awaiting_stamp: Vec<RequestId>,
     operations: Operations,
@@ -126,7 +127,7 @@ impl Coordinator {
             Known::Chosen(version) => Some(version),
             Known::Handled => return,
         };
-        let slot = self.in_flight.vacant_key();
+        let slot = self.in_flight.vacant();
         self.started += 1;
         let request = RequestId { boot: cx.shared.sender.boot, counter: self.started, slot: slot as u32 };
         if let Some(id) = &admitted.id {
@@ -357,7 +358,7 @@ impl Coordinator {
 
     /// Looks at every open request.
     pub(crate) fn scan(&self, shared: &Shared) {
-        for (slot, pending) in &self.in_flight {
+        for (slot, pending) in self.in_flight.iter() {
             assert!(pending.request.slot as usize == slot);
             assert!(shared.timers.is_set(Timer::Request(pending.request)), "each open request will end");
         }

@@ -175,6 +175,7 @@ impl Network {
         {
             at += by;
         }
+        #[expect(clippy::manual_checked_ops, reason = "0 means no limit, not a failed division")]
         if self.plan.bandwidth > 0 {
             let sending = bytes as u64 * 1_000_000 / self.plan.bandwidth;
             link.busy_until = link.busy_until.max(now) + sending;

@@ -87,10 +87,12 @@ impl Weather {
     /// What the rates do to one message.
     pub(super) fn touch(&self, fate: &mut Fate, kind: u8, dice: &mut Dice, now: u64) {
         // Four throws in a fixed order, whichever rates are on: one more rate changes no other throw.
-        let (lost, repeated, kept, damaged) =
-            (dice.chance_or_skip(self.loss), dice.chance_or_skip(self.duplicate), dice.chance_or_skip(self.replay.0), {
-                dice.chance_or_skip(self.corrupt)
-            });
+        let (lost, repeated, kept, damaged) = (
+            dice.chance_or_skip(self.loss),
+            dice.chance_or_skip(self.duplicate),
+            dice.chance_or_skip(self.replay.0),
+            { dice.chance_or_skip(self.corrupt) },
+        );
         let extra = dice.word();
         let first = fate.first.unwrap_or(now);
         if repeated {

@@ -158,7 +158,10 @@ mod tests {
         assert_eq!(answers.op_of(0, 1), Some(2));
         assert_eq!(answers.op_of(0, 2), None);
         assert!(answers.chose(0, 1, 2, version(5)).is_ok());
-        assert!(answers.chose(0, 2, 2, version(6)).is_ok(), "another life of the coordinator knows nothing of the first");
+        assert!(
+            answers.chose(0, 2, 2, version(6)).is_ok(),
+            "another life of the coordinator knows nothing of the first"
+        );
         assert!(answers.chose(0, 2, 2, version(7)).is_err());
         assert!(answers.write_answered(2, version(5)).is_ok());
         assert!(answers.write_answered(2, version(9)).is_err());

@@ -35,14 +35,7 @@ impl Ledger {
     }
 
     /// A write was acknowledged.
-    pub(crate) fn acknowledged(
-        &mut self,
-        key: usize,
-        facts: &KeyFacts,
-        durable: &Durable,
-        version: Version,
-        op: u32,
-    ) {
+    pub(crate) fn acknowledged(&mut self, key: usize, facts: &KeyFacts, durable: &Durable, version: Version, op: u32) {
         let homes = self.holders(durable, key, facts, version);
         self.entries[key].push(Entry { version, homes, op });
     }

@@ -48,12 +48,7 @@ impl Quorums {
     }
 
     /// A query phase is complete.
-    pub(crate) fn query_done(
-        &mut self,
-        key: usize,
-        repliers: &[NodeId],
-        life: impl Fn(NodeId) -> Actor,
-    ) -> Judgement {
+    pub(crate) fn query_done(&mut self, key: usize, repliers: &[NodeId], life: impl Fn(NodeId) -> Actor) -> Judgement {
         let mask = self.mask(repliers, life);
         match self.stored[key].iter().find(|(stored, _)| stored & mask == 0) {
             None => Ok(()),

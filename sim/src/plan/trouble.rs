@@ -131,9 +131,7 @@ fn fault(kind: FaultKind, at: u64, field: &Field, drawn: &Drawn, stream: &mut St
         FaultKind::Crash => Fault::Crash { n, point: crash_point(stream), disk: disk_fate(stream), down },
         FaultKind::PowerLoss => Fault::PowerLoss { disk: disk_fate(stream), down },
         FaultKind::Pause => Fault::Pause { n, until },
-        FaultKind::SyncFails => {
-            Fault::SyncFails { n, persisted: stream.word(), visible: stream.one_in(2), down }
-        }
+        FaultKind::SyncFails => Fault::SyncFails { n, persisted: stream.word(), visible: stream.one_in(2), down },
         FaultKind::WriteFails => Fault::WriteFails { n, sectors: stream.below(4) as u32, down },
         FaultKind::DiskFull => Fault::DiskFull { n, until },
         FaultKind::SlowDisk => Fault::SlowDisk { n, by: stream.decades(100, SECOND), until },
@@ -182,4 +180,3 @@ fn crash_point(stream: &mut Stream) -> CrashPoint {
 fn disk_fate(stream: &mut Stream) -> DiskFate {
     stream.pick(&[DiskFate::LoseUnsynced, DiskFate::KeepUnsynced, DiskFate::AnySubset, DiskFate::AnySubset])
 }
-

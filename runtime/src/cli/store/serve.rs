@@ -72,7 +72,8 @@ impl Serve {
                 Some((file.display().to_string(), text))
             }
         };
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         Config::load(file, environment, &self.set).map_err(|problems| wrong(&problems))
     }
