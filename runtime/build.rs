@@ -16,13 +16,13 @@ fn main() {
 /// The commit that is checked out; nothing where there is no checkout or no git.
 fn commit(root: &Path) -> Option<String> {
     let head = git(root, &["rev-parse", "HEAD"])?;
-    let folder = PathBuf::from(git(root, &["rev-parse", "--absolute-git-dir"])?);
     // A new commit moves the branch; a checkout rewrites HEAD.
     let branch = git(root, &["symbolic-ref", "-q", "HEAD"]);
     for watched in ["HEAD", "packed-refs"].into_iter().map(String::from).chain(branch) {
-        let path = folder.join(watched);
-        if path.exists() {
-            println!("cargo::rerun-if-changed={}", path.display());
+        if let Some(path) = git(root, &["rev-parse", "--git-path", watched.as_str()])
+            && root.join(&path).exists()
+        {
+            println!("cargo::rerun-if-changed={}", root.join(path).display());
         }
     }
     Some(head)

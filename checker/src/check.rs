@@ -249,7 +249,9 @@ pub fn check_history(history: &History, options: &Options) -> Report {
 /// Judges every key of a history and tells how many of how many keys are done.
 pub fn check_history_with(history: &History, options: &Options, done: &(dyn Fn(usize, usize) + Sync)) -> Report {
     let rules = options.rules();
-    let clock = search::Clock::start(options.budget);
+    // Keys that are judged at the same time share the memory.
+    let at_once = if options.parallel { rayon::current_num_threads().max(1) } else { 1 };
+    let clock = search::Clock::start(Budget { bytes: options.budget.bytes / at_once, ..options.budget });
     let by_key = history.by_key();
     let count = by_key.keys() as u32;
     let finished = AtomicUsize::new(0);
@@ -343,7 +345,6 @@ fn judge_register(
         let others = stop.others.into_iter().filter(|other| *other != u64::MAX).map(|other| other as OperationId);
         let mut operations = vec![id];
         operations.extend(others.filter(|other| *other != id));
-        report.method = Method::Zones;
         report.blocked = None;
         report.fail(history, Conflict { anomaly: stop.anomaly, operations });
     }
@@ -471,6 +472,20 @@ pub fn verify(history: &History, report: &KeyReport, options: &Options) -> Resul
     let rules = options.rules();
     let by_key = history.by_key();
     verify_key(history, by_key.of(report.key), report, &rules)
+}
+
+/// Verifies every key of a report; how many certificates there were and held.
+///
+/// A counterexample that is too large to try, or that a search did not make small, is not counted and not refused.
+pub fn verify_all(history: &History, report: &Report, options: &Options) -> Result<usize, (KeyId, Refusal)> {
+    let (rules, by_key) = (options.rules(), history.by_key());
+    let holds = |key: &KeyReport| match verify_key(history, by_key.of(key.key), key, &rules) {
+        Ok(held) => Ok(usize::from(held)),
+        Err(Refusal::TooLarge(_)) => Ok(0),
+        Err(Refusal::WriterMissing(_)) if key.method == Method::Search => Ok(0),
+        Err(refusal) => Err((key.key, refusal)),
+    };
+    report.keys.par_iter().map(holds).sum()
 }
 
 pub(crate) fn verify_key(

@@ -46,7 +46,7 @@ mod write;
 pub use certificate::{Identity, Refusal};
 pub use check::{
     Anomaly, Blocked, Budget, FailedCas, KeyReport, Method, Options, Report, Verdict, Violation, check_history,
-    check_history_with, verify,
+    check_history_with, verify, verify_all,
 };
 pub use explain::describe;
 pub use history::{

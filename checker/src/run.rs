@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::check::{KeyReport, check_history_with, verify_key};
+use crate::check::{check_history_with, verify_all};
 use crate::history::History;
 use crate::read::{self, Format, ReadError, Recorded};
 use crate::weaker::{self, Ladder, Level};
@@ -264,14 +264,10 @@ fn finish(history: &History, report: &mut Report, judged: &Options, options: &Ru
     if !options.verify {
         return 0;
     }
-    let (rules, by_key) = (judged.rules(), history.by_key());
-    let holds = |key: &KeyReport| match verify_key(history, by_key.of(key.key), key, &rules) {
-        Ok(held) => usize::from(held),
-        // What is too large to try is not refused.
-        Err(crate::Refusal::TooLarge(_) | crate::Refusal::WriterMissing(_)) if key.method == crate::Method::Search => 0,
-        Err(refusal) => panic!("the certificate of key {} does not hold: {refusal}", history.key_name(key.key)),
-    };
-    report.keys.par_iter().map(holds).sum()
+    match verify_all(history, report, judged) {
+        Ok(verified) => verified,
+        Err((key, refusal)) => panic!("the certificate of key {} does not hold: {refusal}", history.key_name(key)),
+    }
 }
 
 /// A ladder for callers who have a history in memory.

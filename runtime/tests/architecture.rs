@@ -45,7 +45,7 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             let text = fs::read_to_string(&path).unwrap();
             files.push((path, text));
         }
@@ -54,7 +54,7 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The code of a file, without comments and without its tests.
+/// The code of a file, without comments and without its tests at the end.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().expect("there is always a first part");
     text.lines().map(|line| line.split("//").next().expect("a first part").to_owned() + "\n").collect()

@@ -38,9 +38,12 @@ impl Audit {
         let mut audit = Self::default();
         let mut planned = |kind: FaultKind, count: usize| audit.counts[kind as usize].planned += count as u64;
         plan.faults.iter().for_each(|record| planned(record.fault.kind(), 1));
-        planned(FaultKind::ClockSkew, plan.shape.clocks.iter().filter(|clock| clock.skew != 0).count());
+        let skewed = plan.shape.clocks.iter().filter(|clock| clock.skew != 0).count();
+        planned(FaultKind::ClockSkew, skewed);
         planned(FaultKind::ClientGone, plan.ops.iter().filter(|op| op.gone.is_some()).count());
         planned(FaultKind::ClientRetry, plan.ops.iter().filter(|op| op.retry.is_some()).count());
+        // A clock that is wrong from the beginning needs no event.
+        audit.counts[FaultKind::ClockSkew as usize].fired = skewed as u64;
         audit
     }
 

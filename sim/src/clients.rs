@@ -9,6 +9,7 @@
 
 use crate::history::Ending;
 use crate::oracle::{Judgement, Monotonic};
+use crate::rng::Dice;
 use crate::turn::value_hash;
 use crate::world::{Event, World};
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub(crate) struct CallRecord {
     pub(crate) node: u32,
     /// The process that its connection leads to.
     generation: u32,
+    /// Which of the operation's calls it is.
+    pub(crate) attempt: u32,
 }
 
 /// What a client hears of a call.
@@ -91,6 +94,9 @@ pub(crate) struct Progress {
     pub(crate) via: u32,
     /// Calls that may still be answered.
     outstanding: Vec<u32>,
+    attempts: u32,
+    /// Words between client and node so far.
+    words: u32,
     /// A call of it may have had an effect.
     uncertain: bool,
     /// What an indeterminate answer named.
@@ -110,8 +116,12 @@ impl Progress {
 }
 
 impl World {
-    fn op_latency(&mut self) -> u64 {
-        self.client_stream.latency(&self.plan.shape.net.client_latency)
+    /// How long the next word between an operation's client and its node takes: it follows from the operation alone.
+    fn op_latency(&mut self, op: u32) -> u64 {
+        let progress = &mut self.progress[op as usize];
+        progress.words += 1;
+        let identity = u64::from(self.ops[op as usize].op) << 20 ^ u64::from(progress.words);
+        Dice(self.client_seed ^ identity.rotate_left(24)).latency(&self.plan.shape.net.client_latency)
     }
 
     /// How many homes an operation waits for.
@@ -167,12 +177,14 @@ impl World {
     fn call(&mut self, op: u32, via: u32) -> u32 {
         let call = self.calls.len() as u32;
         let generation = self.hosts[via as usize].generation;
-        self.calls.push(CallRecord { op, node: via, generation });
-        self.oracles.answers.call_made();
         let progress = &mut self.progress[op as usize];
+        let attempt = progress.attempts;
+        progress.attempts += 1;
+        self.calls.push(CallRecord { op, node: via, generation, attempt });
+        self.oracles.answers.call_made();
         progress.outstanding.push(call);
         progress.via = via;
-        let latency = self.op_latency();
+        let latency = self.op_latency(op);
         self.at(self.now + latency, via as usize, Event::Ask { call });
         let Patience { client, request, .. } = self.plan.shape.patience;
         // The last reads wait for their answers, whatever clients did before.
@@ -183,10 +195,10 @@ impl World {
 
     /// A call arrives at its node.
     pub(crate) fn ask(&mut self, call: u32) {
-        let CallRecord { op, node, generation } = self.calls[call as usize];
+        let CallRecord { op, node, generation, .. } = self.calls[call as usize];
         let host = &self.hosts[node as usize];
         if host.running().is_none() || host.generation != generation {
-            let latency = self.op_latency();
+            let latency = self.op_latency(op);
             return self.at(self.now + latency, node as usize, Event::Answer { call, heard: Heard::NoConnection });
         }
         let request = self.request(op, call);
@@ -244,8 +256,9 @@ impl World {
 
     /// A coordinator answers; the client hears of it a little later.
     pub(crate) fn reply_to_client(&mut self, call: u32, response: ClientResponse) {
-        let latency = self.op_latency();
-        let node = self.calls[call as usize].node as usize;
+        let CallRecord { op, node, .. } = self.calls[call as usize];
+        let latency = self.op_latency(op);
+        let node = node as usize;
         let heard = Heard::Response(Box::new(response));
         self.at(self.now + latency, node, Event::Answer { call, heard });
     }
@@ -255,7 +268,7 @@ impl World {
         for call in 0..self.calls.len() {
             if self.calls[call].node as usize == node && self.oracles.answers.is_open(call) {
                 self.oracles.answers.call_lost(call);
-                let latency = self.op_latency();
+                let latency = self.op_latency(self.calls[call].op);
                 self.at(self.now + latency, node, Event::Answer { call: call as u32, heard: Heard::Reset });
             }
         }
@@ -342,14 +355,14 @@ impl World {
         if self.ops[op as usize].gone.is_some() {
             self.audit.mattered(FaultKind::ClientGone);
         }
-        let latency = self.op_latency();
+        let latency = self.op_latency(op);
         self.at(self.now + latency, node as usize, Event::Gone { call });
         self.consider(op);
     }
 
     /// A node learns that nobody waits for a call any more.
     pub(crate) fn gone(&mut self, call: u32) {
-        let CallRecord { op, node, generation } = self.calls[call as usize];
+        let CallRecord { op, node, generation, .. } = self.calls[call as usize];
         let host = &self.hosts[node as usize];
         if host.running().is_none() || host.generation != generation {
             return;

@@ -16,6 +16,7 @@
 //! | oracle/ | what must be true: one file per promise |
 //! | rng.rs, digest.rs, audit.rs | chance, proof of sameness, and whether the faults did anything |
 //! | hunt.rs, shrink.rs, report.rs, failure.rs | sweeps, smaller failures, and what is said about them |
+//! | exhaustive.rs | every schedule of a few operations, breadth first |
 //! | session.rs, bisect.rs, causality.rs | a run walked through and saved, where two runs part, why one failed |
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod clients;
 mod clock;
 mod digest;
 pub mod disk;
+pub mod exhaustive;
 pub mod failure;
 mod faults;
 mod found;

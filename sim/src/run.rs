@@ -5,7 +5,7 @@ use crate::phases::Phase;
 use crate::report::{Report, key_names};
 use crate::world::World;
 use quorate_core::id::NodeId;
-use quorate_traces::{NodeTrace, Plan, VerdictWord};
+use quorate_traces::{Act, Directive, NodeTrace, Plan, VerdictWord};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Beyond so many events a run has got stuck in a loop.
@@ -32,6 +32,20 @@ pub fn run_until(plan: &Plan, events_max: u64) -> Report {
         world.violations.push(Violation { at: world.now, ..*violation });
     }
     finish(plan, world)
+}
+
+/// Runs a plan and notes what its rates did to single messages, as decrees that do the same without the rates.
+pub(crate) fn decisions(plan: &Plan) -> Vec<Directive> {
+    let Ok(mut world) = World::new(plan) else { return Vec::new() };
+    world.network.noted = Some(Vec::new());
+    // What was noted up to a panic is what led there.
+    let _ = caught(plan, || world.run(EVENTS_MAX));
+    let noted = world.network.noted.take().unwrap_or_default();
+    let directive = |(name, act, by): (crate::network::Name, Act, u64)| {
+        let by = (act == Act::Repeat).then_some(by);
+        Directive { message: name.public(), act, by }
+    };
+    noted.into_iter().map(directive).collect()
 }
 
 /// Runs a plan and records the life of one node, from its last start on.

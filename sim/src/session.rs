@@ -143,8 +143,8 @@ impl Session {
     /// Another future: from here on chance is drawn from another seed.
     pub fn reseed(&mut self, seed: u64) {
         let world = &mut *self.world;
-        world.ties = Stream::new(seed, Purpose::Ties, 0);
-        world.client_stream = Stream::new(seed, Purpose::Client, 0);
+        world.tie_seed = Stream::new(seed, Purpose::Ties, 0).word();
+        world.client_seed = Stream::new(seed, Purpose::Client, 0).word();
         world.network.reseed(seed);
         for (index, host) in world.hosts.iter_mut().enumerate() {
             host.stream = Stream::new(seed, Purpose::Disk, index as u64);

@@ -10,8 +10,8 @@
 use crate::Stopwatch;
 use crate::oracle::Property;
 use crate::report::Report;
-use crate::run::run;
-use quorate_traces::{ClockPlan, Latency, Level, Plan, Scheduler};
+use crate::run::{decisions, run};
+use quorate_traces::{ClockPlan, FaultKind, Latency, Level, Plan, Scheduler};
 
 /// A failing plan, made small.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub fn shrink(plan: &Plan, stopwatch: &dyn Stopwatch, budget_ms: u64) -> Option<
     loop {
         let before = search.size();
         search.lists();
+        search.decree();
         search.simplify();
         if search.size() == before || search.is_out_of_time() {
             break;
@@ -88,6 +89,27 @@ impl Search<'_> {
         self.list(|plan| plan.directives.len(), |plan, at| drop(plan.directives.drain(at)));
     }
 
+    /// Rates become decrees about the few messages that matter, where that makes the plan smaller.
+    fn decree(&mut self) {
+        let is_rate = |kind| {
+            use FaultKind as K;
+            matches!(kind, K::Loss | K::Filter | K::Corrupt | K::Duplicate | K::Replay)
+        };
+        if !self.best.faults.iter().any(|record| is_rate(record.fault.kind())) {
+            return;
+        }
+        let (before, report) = (self.best.clone(), self.report.clone());
+        let mut decreed = before.clone();
+        decreed.directives.extend(decisions(&before));
+        decreed.faults.retain(|record| !is_rate(record.fault.kind()));
+        if self.try_plan(decreed) {
+            self.lists();
+            if records(&self.best) > records(&before) {
+                (self.best, self.report) = (before, report);
+            }
+        }
+    }
+
     /// Takes out as many records of a list as it can, in chunks of half of it, a quarter, and so on.
     fn list(&mut self, length: impl Fn(&Plan) -> usize, cut: impl Fn(&mut Plan, std::ops::Range<usize>)) {
         let mut chunk = length(&self.best);
@@ -132,7 +154,23 @@ impl Search<'_> {
             (op.level, op.context, op.gone, op.retry, op.id) = (Level::Keyspace, false, None, None, false);
             self.try_plan(plainer);
         }
+        self.shorten();
         self.drop_nodes();
+    }
+
+    /// Faults end sooner, by halves.
+    fn shorten(&mut self) {
+        for at in 0..self.best.faults.len() {
+            while let Some(until) = self.best.faults[at].fault.until() {
+                let begin = self.best.faults[at].at;
+                let half = begin + until.saturating_sub(begin) / 2;
+                let mut shorter = self.best.clone();
+                shorter.faults[at].fault.set_until(half);
+                if half <= begin || !self.try_plan(shorter) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Leaves out the last node while nobody needs it.
@@ -152,6 +190,10 @@ impl Search<'_> {
             }
         }
     }
+}
+
+fn records(plan: &Plan) -> usize {
+    plan.ops.len() + plan.faults.len() + plan.directives.len()
 }
 
 /// When the last thing of a plan begins or ends.

@@ -240,7 +240,10 @@ impl World {
             Notice::Mark(mark) => self.audit.mark(mark),
             Notice::Ready => self.audit.mark("notice: ready".into()),
             Notice::PeerRefused { .. } => self.audit.mark("notice: a peer was refused".into()),
-            Notice::ClockRefused { .. } => self.audit.mark("notice: a clock was refused".into()),
+            Notice::ClockRefused { .. } => {
+                self.audit.mark("notice: a clock was refused".into());
+                self.audit.mattered(FaultKind::ClockSkew);
+            }
             Notice::Blank(reason) => {
                 self.audit.mark("notice: blank".into());
                 if !self.hosts[node].harmed && !self.plan.shape.phases.durability_void {

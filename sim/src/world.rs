@@ -19,7 +19,7 @@ use crate::host::{Host, Life};
 use crate::network::{Name, Network};
 use crate::oracle::{KeyFacts, Oracles, Property, Violation};
 use crate::phases::Phase;
-use crate::rng::{Purpose, Stream};
+use crate::rng::{Dice, Purpose, Stream};
 use bytes::Bytes;
 use quorate_core::config::{Config, Founding};
 use quorate_core::id::NodeId;
@@ -86,14 +86,18 @@ pub(crate) struct World {
     pub(crate) founding: Founding,
     pub(crate) now: u64,
     queue: crate::queue::Queue<Event>,
-    pub(crate) ties: Stream,
+    /// What the order of events at one time follows from.
+    pub(crate) tie_seed: u64,
     /// Priorities of nodes, where the scheduler has them.
     priorities: Vec<u32>,
+    /// How many of their changes have happened.
+    changes: usize,
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) flying: u64,
     pub(crate) clients: Vec<Client>,
-    pub(crate) client_stream: Stream,
+    /// What the latencies of clients follow from.
+    pub(crate) client_seed: u64,
     #[serde(with = "as_json")]
     pub(crate) ops: Vec<quorate_traces::Op>,
     /// For each operation the number of its key.
@@ -129,19 +133,21 @@ impl World {
         let op_keys = plan.ops.iter().map(|op| find_key(&keys, &op.key.0) as u32).collect();
         let clients = plan.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
         let mut ties = Stream::new(seed, Purpose::Ties, 0);
-        let priorities = (0..nodes).map(|_| ties.half_word() >> 8).collect();
+        let tie_seed = ties.word();
+        let priorities = (0..nodes).map(|_| ties.half_word() >> 9).collect();
         let mut world = Self {
             config,
             founding,
             now: 0,
             queue: crate::queue::Queue::default(),
-            ties,
+            tie_seed,
             priorities,
+            changes: 0,
             hosts: (0..nodes).map(|node| Host::new(seed, node, &shape.clocks[node as usize])).collect(),
             network: Network::new(seed, nodes, shape.cluster.racks, &shape.net, &shape.scheduler, &plan.directives),
             flying: 0,
             clients: vec![Client::default(); clients as usize],
-            client_stream: Stream::new(seed, Purpose::Client, 0),
+            client_seed: Stream::new(seed, Purpose::Client, 0).word(),
             ops: plan.ops.clone(),
             op_keys,
             progress: vec![Progress::default(); plan.ops.len()],
@@ -179,7 +185,8 @@ impl World {
     /// Something will happen at `at`; `node` is whom it concerns, for schedulers with priorities.
     pub(crate) fn at(&mut self, at: u64, node: usize, event: Event) {
         let at = at.max(self.now);
-        let tie = self.ties.half_word();
+        // A tie follows from what the event is, so one event more or less changes the order of no others.
+        let tie = (Dice(self.tie_seed ^ self.identity(&event) ^ at.rotate_left(40)).word() >> 32) as u32;
         let (at, tie) = match &self.plan.shape.scheduler {
             Scheduler::Latency | Scheduler::DelayBounded { .. } => (at, tie),
             Scheduler::Uniform { window } => (at.next_multiple_of((*window).max(1)), tie),
@@ -208,6 +215,7 @@ impl World {
         self.events += 1;
         self.fold(&event);
         self.happen(event);
+        self.change_priorities();
         if self.events.is_multiple_of(CHECKPOINT_EVENTS) {
             self.checkpoint();
         }
@@ -220,34 +228,57 @@ impl World {
     }
 
     fn fold(&mut self, event: &Event) {
-        let (kind, who, what) = match event {
-            Event::Deliver { name, bytes, flipped, .. } => {
-                let link = u64::from(name.from) << 32 | u64::from(name.to);
-                let hash = xxhash_rust::xxh3::xxh3_64(bytes);
-                (1 + u64::from(name.kind) * 64, link, hash ^ u64::from(*flipped) ^ u64::from(name.count) << 8)
-            }
-            Event::Wake { node, generation } => (2, u64::from(*node), u64::from(*generation)),
-            Event::Sync { node, generation } => (3, u64::from(*node), u64::from(*generation)),
-            Event::Mark { node, generation } => (4, u64::from(*node), u64::from(*generation)),
-            Event::Prepared { node, generation } => (5, u64::from(*node), u64::from(*generation)),
-            Event::Flushed { node, generation, position } => (6, u64::from(*node), position.0 ^ u64::from(*generation)),
-            Event::Restart { node, generation } => (7, u64::from(*node), u64::from(*generation)),
-            Event::Resume { node } => (8, u64::from(*node), 0),
-            Event::Begin { fault } => (9, u64::from(*fault), 0),
-            Event::Finish { fault } => (10, u64::from(*fault), 0),
-            Event::Flap { fault, cut } => (11, u64::from(*fault), u64::from(*cut)),
-            Event::BackUp { fault } => (12, u64::from(*fault), 0),
-            Event::Op { op } => (13, u64::from(*op), 0),
-            Event::Ask { call } => (14, u64::from(*call), 0),
-            Event::Answer { call, heard } => (15, u64::from(*call), heard.fold()),
-            Event::GaveUp { call } => (16, u64::from(*call), 0),
-            Event::Gone { call } => (17, u64::from(*call), 0),
-            Event::Again { op } => (18, u64::from(*op), 0),
-            Event::Heal => (19, 0, 0),
-            Event::Probe => (20, 0, 0),
+        let what = match event {
+            Event::Deliver { bytes, flipped, .. } => xxhash_rust::xxh3::xxh3_64(bytes) ^ u64::from(*flipped),
+            Event::Answer { heard, .. } => heard.fold(),
+            Event::Flushed { position, .. } => position.0,
+            _ => 0,
         };
-        self.digest.fold(self.now, kind);
-        self.digest.fold(who, what);
+        let identity = self.identity(event);
+        self.digest.fold(self.now, identity);
+        self.digest.fold(self.events, what);
+    }
+
+    /// A number for what an event is and whom it concerns; it does not depend on what else is going to happen.
+    fn identity(&self, event: &Event) -> u64 {
+        let of = |kind: u64, who: u64, what: u64| kind << 56 ^ who << 32 ^ what;
+        let op = |op: u32| u64::from(self.ops[op as usize].op);
+        let call = |call: u32| {
+            let record = &self.calls[call as usize];
+            op(record.op) << 8 ^ u64::from(record.attempt)
+        };
+        match *event {
+            Event::Deliver { name, repeated, .. } => {
+                let link = u64::from(name.from) << 12 ^ u64::from(name.to);
+                of(1 + u64::from(repeated), link, u64::from(name.kind) << 28 ^ u64::from(name.count))
+            }
+            Event::Wake { node, generation } => of(3, u64::from(node), u64::from(generation)),
+            Event::Sync { node, generation } => of(4, u64::from(node), u64::from(generation)),
+            Event::Mark { node, generation } => of(5, u64::from(node), u64::from(generation)),
+            Event::Prepared { node, generation } => of(6, u64::from(node), u64::from(generation)),
+            Event::Flushed { node, generation, .. } => of(7, u64::from(node), u64::from(generation)),
+            Event::Restart { node, generation } => of(8, u64::from(node), u64::from(generation)),
+            Event::Resume { node } => of(9, u64::from(node), 0),
+            Event::Begin { fault } => of(10, self.fault_identity(fault), 0),
+            Event::Finish { fault } => of(11, self.fault_identity(fault), 0),
+            Event::Flap { fault, cut } => of(12 + u64::from(cut), self.fault_identity(fault), 0),
+            Event::BackUp { fault } => of(14, self.fault_identity(fault), 0),
+            Event::Op { op: number } => of(15, 0, op(number)),
+            Event::Ask { call: number } => of(16, 0, call(number)),
+            Event::Answer { call: number, .. } => of(17, 0, call(number)),
+            Event::GaveUp { call: number } => of(18, 0, call(number)),
+            Event::Gone { call: number } => of(19, 0, call(number)),
+            Event::Again { op: number } => of(20, 0, op(number)),
+            Event::Heal => of(21, 0, 0),
+            Event::Probe => of(22, 0, 0),
+        }
+    }
+
+    /// A fault is known by its kind and whom it names, not by its place in the list.
+    fn fault_identity(&self, fault: u32) -> u64 {
+        let record = &self.plan.faults[fault as usize];
+        let node = record.fault.nodes().first().map_or(0, |node| u64::from(node.0));
+        (record.fault.kind() as u64) << 12 ^ node
     }
 
     /// Folds one node's whole state in, each in turn.
@@ -259,10 +290,18 @@ impl World {
             self.digest.fold(node as u64, xxhash_rust::xxh3::xxh3_64(&state));
         }
         self.checkpoints.push(Checkpoint { step, digest: self.digest.value() });
-        if let Scheduler::Pct { changes, .. } = &self.plan.shape.scheduler
-            && changes.iter().any(|change| change / CHECKPOINT_EVENTS == step / CHECKPOINT_EVENTS)
-        {
-            self.priorities.rotate_left(1);
+    }
+
+    /// At a change point the node that goes first falls behind all others.
+    fn change_priorities(&mut self) {
+        let Scheduler::Pct { changes, .. } = &self.plan.shape.scheduler else { return };
+        if changes.get(self.changes).is_none_or(|&change| self.events < change) {
+            return;
+        }
+        self.changes += 1;
+        let lowest = self.priorities.iter().max().map_or(0, |highest| highest + 1);
+        if let Some(first) = self.priorities.iter_mut().min() {
+            *first = lowest;
         }
     }
 

@@ -434,6 +434,37 @@ impl Fault {
         }
     }
 
+    /// Moves its end, where it has one.
+    pub fn set_until(&mut self, to: u64) {
+        match self {
+            Self::Partition { until, .. }
+            | Self::OneWay { until, .. }
+            | Self::Ring { until }
+            | Self::Flap { until, .. }
+            | Self::Filter { until, .. }
+            | Self::Loss { until, .. }
+            | Self::Duplicate { until, .. }
+            | Self::Replay { until, .. }
+            | Self::Corrupt { until, .. }
+            | Self::SlowLink { until, .. }
+            | Self::Pause { until, .. }
+            | Self::DiskFull { until, .. }
+            | Self::SlowDisk { until, .. }
+            | Self::Lying { until, .. }
+            | Self::ClockFreeze { until, .. } => *until = to,
+            Self::Crash { .. }
+            | Self::PowerLoss { .. }
+            | Self::SyncFails { .. }
+            | Self::WriteFails { .. }
+            | Self::Rot { .. }
+            | Self::Misdirect { .. }
+            | Self::Wipe { .. }
+            | Self::Restore { .. }
+            | Self::ClockStep { .. }
+            | Self::ClockDrift { .. } => {}
+        }
+    }
+
     /// Whom it names, in order; empty where it concerns everybody.
     pub fn nodes(&self) -> Vec<NodeId> {
         match self {

@@ -11,12 +11,14 @@
 //! | fault.rs | the vocabulary of faults, and the kinds that sweeps count |
 //! | names.rs | `n4`, `c1`, `0x1b2c`, keys and values as text |
 //! | trace.rs | plan traces: the lines of the file, reader and writer |
+//! | corpus.rs | the committed traces and the page that lists them |
 //! | lines.rs | bounded JSON lines with errors that name file and line |
 //! | node.rs | node traces: record, read, replay |
 //!
 //! This crate runs no cluster and draws nothing: a plan that was drawn once is data and outlives its generator.
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 mod fault;
 mod lines;
 pub mod names;

@@ -5,13 +5,15 @@
 //! build answers differently.
 //!
 //! ```text
-//! {"quorate_node":1,"core":..,"node":{..}}              the snapshot, first
+//! {"quorate_node":1,"core":..,"node":"…"}               the snapshot, first: postcard in base64
 //! {"now":[monotonic,wall],"input":{..},"effects":[..]}  one per step
 //! ```
 //!
-//! The snapshot's fields are those of the build that wrote it, so a trace is for builds with the same `core`.
+//! The snapshot's fields are those of the build that wrote it, so it is for builds whose node has the same fields; a
+//! build that cannot read it says so.
 
 use crate::lines::{LineError, TraceError, lines, push_line, read_file};
+use crate::names::{base64, from_base64};
 use quorate_core::time::Now;
 use quorate_core::{Effect, Effects, Input, Node};
 use serde::{Deserialize, Serialize};
@@ -59,7 +61,7 @@ struct Header {
     quorate_node: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     core: String,
-    node: Node,
+    node: String,
 }
 
 impl NodeTrace {
@@ -93,7 +95,8 @@ impl NodeTrace {
     /// The file's text.
     pub fn write(&self) -> String {
         let mut text = String::new();
-        push_line(&mut text, &Header { quorate_node: VERSION, core: self.core.clone(), node: self.start.clone() });
+        let node = base64(&postcard::to_allocvec(&self.start).expect("a node is plain data"));
+        push_line(&mut text, &Header { quorate_node: VERSION, core: self.core.clone(), node });
         self.steps.iter().for_each(|step| push_line(&mut text, step));
         text
     }
@@ -110,7 +113,10 @@ impl NodeTrace {
             return Err(first.wrong("a node trace begins with {\"quorate_node\":1,…}"));
         }
         let Header { core, node, .. } = first.parse()?;
-        let mut trace = Self { core, start: node, steps: Vec::new() };
+        let bytes = from_base64(&node).ok_or_else(|| first.wrong("the node's state is not base64"))?;
+        let start = postcard::from_bytes(&bytes);
+        let start = start.map_err(|_| first.wrong("the node's state is damaged, or of a build with another node"))?;
+        let mut trace = Self { core, start, steps: Vec::new() };
         for line in lines {
             let line = line?;
             if line.fields.contains_key("input") {

@@ -96,6 +96,8 @@ pub(crate) struct Network {
     decided: BTreeMap<Name, (Act, u64)>,
     /// Directives that have met their message.
     pub(crate) matched: u64,
+    /// What the weather has done to single messages, if that is noted.
+    pub(crate) noted: Option<Vec<(Name, Act, u64)>>,
     /// What is switched on now.
     pub(crate) weather: Weather,
 }
@@ -123,6 +125,7 @@ impl Network {
             links: vec![None; (nodes * nodes) as usize],
             decided: BTreeMap::new(),
             matched: 0,
+            noted: None,
             weather: Weather::new(nodes),
         };
         directives.iter().for_each(|directive| network.direct(directive));
@@ -186,6 +189,11 @@ impl Network {
             fate.because = Some(FaultKind::SlowLink);
         }
         weather.touch(&mut fate, kind, &mut dice, now);
+        if let Some(noted) = &mut self.noted
+            && let Some((act, by)) = decided_by_weather(&fate, at)
+        {
+            noted.push((name, act, by));
+        }
         if let Some(&(act, by)) = self.decided.get(&name) {
             self.matched += 1;
             decree(&mut fate, act, by, at);
@@ -210,6 +218,15 @@ impl Network {
     /// The index of a link in the weather's tables.
     pub(crate) fn link(&self, from: u32, to: u32) -> u32 {
         from * self.nodes + to
+    }
+}
+
+/// What the rates made of a message, as a decree that does the same.
+fn decided_by_weather(fate: &Fate, at: u64) -> Option<(Act, u64)> {
+    match (fate.because?, fate.second) {
+        (FaultKind::Loss | FaultKind::Filter | FaultKind::Corrupt, _) => Some((Act::Drop, 0)),
+        (FaultKind::Duplicate | FaultKind::Replay, Some(second)) => Some((Act::Repeat, second - at)),
+        _ => None,
     }
 }
 

@@ -167,7 +167,7 @@ fn scheduler(trip: u64, stream: &mut Stream) -> (Scheduler, u64) {
         40..=74 => (Scheduler::Uniform { window }, window),
         75..=89 => {
             let depth = stream.between(3, 10);
-            let mut changes: Vec<u64> = (0..depth).map(|_| stream.below(4_000)).collect();
+            let mut changes: Vec<u64> = (0..depth).map(|_| stream.decades(60, 2_000)).collect();
             changes.sort_unstable();
             (Scheduler::Pct { window, changes }, window)
         }

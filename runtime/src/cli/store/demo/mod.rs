@@ -61,7 +61,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value = "500", value_parser = units::count, value_name = "N")]
     rate: u64,
     /// How many clients
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
     clients: u32,
     /// Stop at no prompt: end with the verdict
     #[arg(long)]
@@ -75,6 +75,9 @@ pub(crate) struct Demo {
     /// Keep that folder
     #[arg(long)]
     keep: bool,
+    /// Write what every client saw to FILE, for `quorate check`; into the folder by default
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     file: ResultFile,
 }
@@ -104,7 +107,7 @@ impl Demo {
             .dir
             .clone()
             .unwrap_or_else(|| std::env::temp_dir().join(format!("quorate-demo-{}-{seed:x}", std::process::id())));
-        if folder.join("history.jsonl").exists() {
+        if folder.join("n1").exists() {
             return Err(Failure::usage(format!("{} holds an earlier demo", folder.display())));
         }
         std::fs::create_dir_all(&folder).or_exit(Exit::Io)?;
@@ -154,7 +157,7 @@ impl Demo {
         let mut cluster = Cluster::prepare(&layout, folder).await.or_exit(Exit::Io)?;
         cluster.nodes.iter_mut().try_for_each(cluster::Node::start).or_exit(Exit::Io)?;
         cluster.ready(READY_PATIENCE).await.or_exit(Exit::Unreachable)?;
-        let history = folder.join("history.jsonl");
+        let history = self.record.clone().unwrap_or_else(|| folder.join("history.jsonl"));
         let recorder = Recorder::new(console::create(&history)?);
         let load = Load::new(recorder, cluster.addresses());
         let mut facts = Facts { seed, started: Instant::now(), chaos: None };
