@@ -102,6 +102,12 @@ impl Context<'_> {
         self.shared.sender.position = position;
     }
 
+    /// When stamps for `lww` keyspaces may be given out, if not yet.
+    pub(crate) fn stamps_held_until(&mut self) -> Option<Instant> {
+        let Shared { stamps, config, .. } = &mut *self.shared;
+        stamps.held_until(self.now, config)
+    }
+
     /// Asks for a longer lease of stamps and dots when it is time.
     pub(crate) fn renew_stamps(&mut self) {
         let Shared { stamps, config, .. } = &mut *self.shared;

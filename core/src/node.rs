@@ -227,6 +227,7 @@ impl Named {
                 while let Some(timer) = cx.shared.timers.pop_due(now.monotonic) {
                     match timer {
                         Timer::Introduce => identity.on_timeout(cx),
+                        Timer::Stamps => coordinator.on_wall_caught_up(cx),
                         Timer::Request(request) => coordinator.on_timeout(cx, request),
                     }
                 }

@@ -4,15 +4,19 @@
 //! opened is in the log. After a crash the next book begins where the last opened one would have ended, so no number is
 //! ever handed out twice, and no stamp lies below one that was shown (invariants A1 and A4).
 //!
-//! State: the hybrid clock, the next dot, what is leased, and whether a longer lease is being made durable.
+//! State: the hybrid clock, the next dot, what is leased, whether a longer lease is being made durable, and how long the
+//! clock of a restarted node still runs ahead of its wall.
 //! The clock's lease reaches as far beyond the wall as a peer's clock may run ahead of ours: a restarted node then never
 //! starts further in the future than its peers accept. Under load it is renewed ahead of need, when half is used.
+//! But it does start ahead of the wall, and a stamp from there would beat writes that begin later elsewhere. So new
+//! stamps for `lww` keyspaces are held back until the wall has caught up, or could have.
 //!
-//! Sources: riak_kv#679 and pull requests 1094 and 1643 there (silent loss through reused dots).
+//! Sources: riak_kv#679 and pull requests 1094 and 1643 there (silent loss through reused dots); CockroachDB waits for
+//! the upper bound of its clock after a restart in the same way.
 
 use crate::config::Config;
 use crate::durable::Leases;
-use crate::time::{Duration, WallTime};
+use crate::time::{Duration, Instant, Now, WallTime};
 use crate::version::{Actor, ClockAhead, Dot, Hlc, HybridClock, Version};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,18 @@ pub(crate) struct Stamps {
     leased: Leases,
     /// The lease that is being made durable.
     asked: Option<Leases>,
+    hold: Hold,
+}
+
+/// Whether the clock of a restarted node still runs ahead of its wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Hold {
+    /// Nobody has looked at the wall yet.
+    Unjudged,
+    /// Until then.
+    Until(Instant),
+    /// No longer.
+    Over,
 }
 
 impl Stamps {
@@ -38,12 +54,29 @@ impl Stamps {
             next_sequence: leases.sequence.max(1),
             leased: leases,
             asked: None,
+            hold: Hold::Unjudged,
+        }
+    }
+
+    /// When new stamps for `lww` keyspaces may be given out, if not yet. Never further away than `clock_drift_max`: a
+    /// wall that was set back by more does not catch up soon, and then ticks must do.
+    pub(crate) fn held_until(&mut self, now: Now, config: &Config) -> Option<Instant> {
+        if self.hold == Hold::Unjudged {
+            let ahead = self.clock.shown().ahead_of(now.wall);
+            self.hold = Hold::Until(now.monotonic + ahead.min(config.clock_drift_max));
+        }
+        match self.hold {
+            Hold::Until(at) if now.monotonic < at => Some(at),
+            Hold::Unjudged | Hold::Until(_) | Hold::Over => {
+                self.hold = Hold::Over;
+                None
+            }
         }
     }
 
     /// What this node's clock shows to others.
     pub(crate) fn clock(&self) -> Hlc {
-        self.clock.last()
+        self.clock.shown()
     }
 
     /// A version for a new write, above everything shown and above `floor`; `None` until a longer lease is durable.
@@ -67,7 +100,7 @@ impl Stamps {
         if self.asked.is_some() {
             return None;
         }
-        let next = self.clock.preview(wall, Hlc::ZERO);
+        let next = self.clock.preview(wall);
         let half_drift = half(config.clock_drift_max);
         let wall_short = Hlc::of_wall(wall).later_by(half_drift) > self.leased.hlc;
         let ticks_short = next.later_by(half(TICKS_LEASE)) > self.leased.hlc;
@@ -103,7 +136,7 @@ impl Stamps {
 
     pub(crate) fn invariants(&self) {
         assert!(self.next_sequence <= self.leased.sequence.max(1), "no dot beyond the durable lease");
-        assert!(self.clock.last() <= self.leased.hlc, "no stamp above the durable bound");
+        assert!(self.clock.shown() <= self.leased.hlc, "no stamp above the durable bound");
         assert!(self.clock.bound() == self.leased.hlc);
     }
 }
@@ -136,6 +169,25 @@ mod tests {
         stamps.leased();
         assert!(stamps.version(Actor::default(), wall(1), Hlc::ZERO).is_some());
         stamps.invariants();
+    }
+
+    #[test]
+    fn a_restarted_clock_lets_its_wall_catch_up_but_not_for_ever() {
+        let config = Config::default();
+        let mut stamps = Stamps::recover(Leases::default());
+        let durable = renew(&mut stamps, wall(1_000), &config);
+        let at = |micros, wall| Now { monotonic: Instant::from_micros(micros), wall };
+        assert_eq!(stamps.held_until(at(5, wall(1_000)), &config), None, "a new clock is not ahead");
+
+        // The lease reached half a second beyond the wall; 100 ms of it have passed.
+        let mut stamps = Stamps::recover(durable);
+        assert_eq!(stamps.held_until(at(7, wall(1_100)), &config), Some(Instant::from_micros(400_007)));
+        assert!(stamps.held_until(at(400_006, wall(1_499)), &config).is_some());
+        assert_eq!(stamps.held_until(at(400_007, wall(1_500)), &config), None);
+
+        // The wall was set back by an hour.
+        let mut stamps = Stamps::recover(Leases { hlc: Hlc::of_wall(wall(3_600_000)), ..durable });
+        assert_eq!(stamps.held_until(at(0, wall(1)), &config), Some(Instant::ZERO + config.clock_drift_max));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Timer {
     /// When to introduce ourselves again to members that have not accepted this boot yet.
     Introduce,
+    /// When the wall of a restarted node has caught up with its clock, and waiting writes may have their stamps.
+    Stamps,
     /// When to ask silent homes again, or to end a request whose deadline has come.
     Request(RequestId),
 }

@@ -2,6 +2,7 @@
 
 mod story;
 
+use quorate_core::config::Config;
 use quorate_core::effect::{BlankReason, Outcome, Refused, Unavailable};
 use quorate_core::input::{ClientRequest, Consistency};
 use quorate_core::message::IdentityRefusal;
@@ -204,13 +205,61 @@ fn versions_are_never_chosen_twice_across_crashes() {
     let mut seen = std::collections::BTreeSet::new();
     for round in 0..10 {
         for k in ["plain", "reg/x"] {
-            let version = cluster.put(1, k, &round.to_string()).version;
+            let call = cluster.ask(1, put(k, &round.to_string()));
+            cluster.run_for(SECOND);
+            let version = cluster.answers[&call].version;
             assert!(seen.insert(version.dot), "dot {:?} was used twice", version.dot);
         }
         cluster.crash(1);
         cluster.restart(1);
         cluster.settle();
     }
+}
+
+#[test]
+fn a_restarted_node_does_not_write_ahead_of_its_wall() {
+    let mut cluster = Cluster::new(3);
+    cluster.put(1, "k", "first");
+    cluster.crash(1);
+    cluster.restart(1);
+    cluster.settle();
+    // Its lease reaches beyond the wall. Were a stamp taken from there, what node 2 writes later would lose.
+    cluster.cut(&[1], &[2]);
+    let call = cluster.ask(1, put("k", "after the restart"));
+    while !cluster.answers.contains_key(&call) {
+        cluster.run_for(Duration::from_millis(10));
+    }
+    assert_eq!(cluster.answers[&call].outcome, Outcome::Stored);
+    cluster.put(2, "k", "last");
+    cluster.heal();
+    assert_eq!(value(&cluster.get(3, "k")), "last");
+}
+
+#[test]
+fn a_write_is_stamped_above_every_clock_its_coordinator_has_heard() {
+    let mut cluster = Cluster::new(3);
+    // As far ahead as is accepted, and further than any lease that node 2 holds.
+    cluster.hosts.get_mut(&1).unwrap().wall_ahead = 499_000;
+    for round in 0..3 {
+        let fast = cluster.put(1, "k", &format!("fast {round}"));
+        let slow = cluster.put(2, "k", &format!("slow {round}"));
+        assert!(slow.version > fast.version, "round {round}");
+        assert_eq!(value(&cluster.get(3, "k")), format!("slow {round}"));
+        cluster.run_for(SECOND);
+    }
+}
+
+#[test]
+fn answered_reads_that_linger_do_not_count_as_open() {
+    let config = Config { in_flight_max: 8, ..Config::default() };
+    let mut cluster = Cluster::with(3, config);
+    cluster.put(1, "k", "v");
+    cluster.cut(&[1, 2], &[3]);
+    for _ in 0..100 {
+        assert_eq!(value(&cluster.get(1, "k")), "v", "two homes of three are enough");
+    }
+    assert_eq!(cluster.hosts[&1].node.in_flight(), 0);
+    cluster.hosts[&1].node.check_invariants();
 }
 
 #[test]

@@ -44,11 +44,18 @@ use operations::{Known, Operations};
 use serde::{Deserialize, Serialize};
 use slots::Slots;
 
+/// The most answered requests that linger, each with the value it read. Above that, whoever answers a read late is
+/// left to the next read.
+const LINGERING_MAX: usize = 1_024;
+
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub(crate) struct Coordinator {
     started: u64,
+    /// Open requests, and answered ones that linger.
     in_flight: Slots<Pending>,
-    /// Requests that need a version while no lease covers one, in order of arrival.
+    /// How many of them linger.
+    lingering: usize,
+    /// Requests that need a version while none may be given out, in order of arrival.
     awaiting_stamp: Vec<RequestId>,
     operations: Operations,
 }
@@ -89,7 +96,7 @@ struct Write {
 /// Where a request stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
-    /// Waits for a lease of stamps. Nothing was stored.
+    /// Waits for a lease of stamps, or for the wall after a restart. Nothing was stored.
     AwaitStamp { floor: Version },
     /// Asks who holds what.
     Query(Query),
@@ -118,7 +125,7 @@ impl Coordinator {
     /// A client asks for something.
     pub(crate) fn start(&mut self, cx: &mut Context<'_>, call: CallId, asked: ClientRequest) {
         let attempted = self.attempted(&asked);
-        let admitted = match admission::admit(cx, asked, attempted, self.in_flight.len()) {
+        let admitted = match admission::admit(cx, asked, attempted, self.len()) {
             Ok(admitted) => admitted,
             Err(response) => return cx.reply(call, response),
         };
@@ -258,6 +265,7 @@ impl Coordinator {
     fn end(&mut self, cx: &mut Context<'_>, request: RequestId) {
         let pending = self.in_flight.remove(request.slot as usize);
         assert!(pending.request == request && pending.calls.is_empty(), "a request ends after its answer");
+        self.lingering -= usize::from(matches!(pending.phase, Phase::Linger { .. }));
         self.awaiting_stamp.retain(|&waiting| waiting != request);
         cx.shared.timers.cancel(Timer::Request(request));
     }
@@ -346,14 +354,16 @@ impl Coordinator {
         cx.notice(Notice::PhaseDone { request: pending.request, key: pending.key.clone(), phase, version, homes });
     }
 
+    /// How many requests wait for their answer.
     pub(crate) fn len(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight.len() - self.lingering
     }
 
     pub(crate) fn invariants(&self, shared: &Shared) {
-        assert!(self.in_flight.len() <= shared.config.in_flight_max);
+        assert!(self.len() <= shared.config.in_flight_max && self.lingering <= LINGERING_MAX);
         let waiting = self.awaiting_stamp.len();
-        assert!(waiting == 0 || shared.stamps.is_renewing(), "whoever waits for a lease is waited for");
+        let woken = shared.stamps.is_renewing() || shared.timers.is_set(Timer::Stamps);
+        assert!(waiting == 0 || woken, "whoever waits for a stamp will be woken");
     }
 
     /// Looks at every open request.
@@ -362,6 +372,8 @@ impl Coordinator {
             assert!(pending.request.slot as usize == slot);
             assert!(shared.timers.is_set(Timer::Request(pending.request)), "each open request will end");
         }
+        let lingering = self.in_flight.iter().filter(|(_, pending)| matches!(pending.phase, Phase::Linger { .. }));
+        assert!(lingering.count() == self.lingering);
     }
 }
 

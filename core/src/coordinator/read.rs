@@ -4,7 +4,7 @@
 //! read meets one of them. Otherwise the newest version is first written back until that many hold it. Without the
 //! write-back two reads in a row could find a new value and then an old one.
 
-use super::{Coordinator, Goal, Phase, Query};
+use super::{Coordinator, Goal, LINGERING_MAX, Phase, Query};
 use crate::context::Context;
 use crate::effect::{ClientResponse, Outcome, PhaseKind};
 use crate::id::{NodeId, RequestId};
@@ -101,9 +101,10 @@ impl Coordinator {
         for &home in laggards {
             self.repair_in_background(cx, request, home, newest.clone());
         }
-        if tally.silent().next().is_none() {
+        if tally.silent().next().is_none() || self.lingering >= LINGERING_MAX {
             return self.end(cx, request);
         }
+        self.lingering += 1;
         let pending = self.pending(request).expect("only a request in flight lingers");
         pending.phase = Phase::Linger { newest, tally };
         let until = cx.instant() + cx.shared.config.resend_interval;

@@ -4,16 +4,26 @@
 //! that a majority reported, or of our clock if that is higher. From the moment a store message leaves, the write may
 //! happen: it ends as `Stored` or `Unknown`, never as failed.
 
-use super::{Coordinator, Goal, Phase, read};
+use super::{Coordinator, Goal, Phase, Write, read};
 use crate::context::Context;
 use crate::effect::{ClientResponse, Notice, Outcome, PhaseKind};
 use crate::id::{NodeId, RequestId};
+use crate::message::StampRule;
 use crate::quorum::{Tally, Verdict};
+use crate::timers::Timer;
 use crate::version::{Record, Version};
 
 impl Coordinator {
-    /// Chooses a version above `floor`, or waits for a lease that covers one.
+    /// Chooses a version above `floor`, or waits: for a lease that covers one, or for the wall of a restarted node.
     pub(super) fn choose(&mut self, cx: &mut Context<'_>, request: RequestId, floor: Version) {
+        let pending = self.pending(request).expect("only a request in flight chooses");
+        // A register's tag needs no wall: a majority has just told the highest one.
+        let by_wall = matches!(&pending.goal, Goal::Write(Write { stamp: StampRule::Fresh, .. }));
+        if by_wall && let Some(at) = cx.stamps_held_until() {
+            cx.sometimes("coordinator: a write waits for the wall after a restart");
+            cx.shared.timers.set(Timer::Stamps, at);
+            return self.await_stamp(request, floor);
+        }
         let actor = cx.actor();
         let wall = cx.now.wall;
         let chosen = cx.shared.stamps.version(actor, wall, floor.hlc);
@@ -27,11 +37,20 @@ impl Coordinator {
             }
             None => {
                 cx.sometimes("coordinator: a write waits for a lease");
-                let pending = self.pending(request).expect("only a request in flight waits");
-                pending.phase = Phase::AwaitStamp { floor };
-                self.awaiting_stamp.push(request);
+                self.await_stamp(request, floor);
             }
         }
+    }
+
+    fn await_stamp(&mut self, request: RequestId, floor: Version) {
+        let pending = self.pending(request).expect("only a request in flight waits");
+        pending.phase = Phase::AwaitStamp { floor };
+        self.awaiting_stamp.push(request);
+    }
+
+    /// The wall of a restarted node has caught up with its clock: whoever waited tries again.
+    pub(crate) fn on_wall_caught_up(&mut self, cx: &mut Context<'_>) {
+        self.on_lease(cx, true);
     }
 
     /// A lease has ended, one way or the other: whoever waited tries again.

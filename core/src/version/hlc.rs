@@ -4,8 +4,10 @@
 //! stamp" and "the wall now", so it never goes back, follows causality, and stays near the wall. A wall that jumps
 //! back only makes it count ticks until the wall has caught up.
 //!
-//! State: the largest stamp given out or seen, and the bound below which stamps may be given out. The bound is durable
-//! ahead of use ([`crate::stamps`]), so a restarted clock starts above everything it ever showed (invariant A4).
+//! State: the largest stamp given out, the largest reading of a peer, and the bound below which stamps may be given out.
+//! The bound is durable ahead of use ([`crate::stamps`]), so a restarted clock starts above everything it ever showed
+//! (invariant A4). A peer's reading may lie above the bound: it is remembered, the next stamp waits for a bound that
+//! covers it, and until then it is not shown to others.
 //! A peer's clock that runs ahead of our wall by more than the allowed drift is never adopted.
 
 use crate::time::{Duration, WallTime};
@@ -36,6 +38,10 @@ impl Hlc {
         let ticks = wall.as_micros().saturating_mul(TICKS_PER_MICRO);
         if ticks <= Self::MAX.0 { Self(ticks) } else { Self::MAX }
     }
+    /// How far this stamp lies ahead of a wall, rounded up; zero if it does not.
+    pub const fn ahead_of(self, wall: WallTime) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(Self::of_wall(wall).0).div_ceil(TICKS_PER_MICRO))
+    }
     /// The next stamp after this one.
     #[must_use]
     pub const fn successor(self) -> Self {
@@ -60,18 +66,19 @@ pub struct ClockAhead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HybridClock {
     last: Hlc,
+    seen: Hlc,
     bound: Hlc,
 }
 
 impl HybridClock {
     /// A clock that has never shown anything above `bound`, which is durable.
     pub fn recover(bound: Hlc) -> Self {
-        Self { last: bound, bound }
+        Self { last: bound, seen: Hlc::ZERO, bound }
     }
 
-    /// The largest stamp shown or adopted so far.
-    pub fn last(&self) -> Hlc {
-        self.last
+    /// What this clock shows to others: the largest stamp given out or adopted, as far as the durable bound covers it.
+    pub fn shown(&self) -> Hlc {
+        self.last.max(self.seen.min(self.bound))
     }
 
     /// The bound below or at which stamps may be given out.
@@ -85,17 +92,18 @@ impl HybridClock {
         self.bound = bound;
     }
 
-    /// What the next stamp would be: above everything shown, above `floor`, and not behind the wall.
-    pub fn preview(&self, wall: WallTime, floor: Hlc) -> Hlc {
-        self.last.max(floor).successor().max(Hlc::of_wall(wall))
+    /// What the next stamp would be: above everything given out or adopted, and not behind the wall.
+    pub fn preview(&self, wall: WallTime) -> Hlc {
+        self.last.max(self.seen).successor().max(Hlc::of_wall(wall))
     }
 
-    /// Gives out a stamp above everything shown and above `floor`, or `None` while the durable bound is too low.
+    /// Gives out a stamp above everything given out or adopted and above `floor`, or `None` while the durable bound is
+    /// too low.
     ///
     /// A `floor` above this clock (the tag of a register seen elsewhere) shapes the stamp without moving the clock:
     /// one node's fast clock must not drag along every node that reads its versions.
     pub fn stamp(&mut self, wall: WallTime, floor: Hlc) -> Option<Hlc> {
-        let own = self.preview(wall, Hlc::ZERO);
+        let own = self.preview(wall);
         if own > self.bound {
             return None;
         }
@@ -103,15 +111,13 @@ impl HybridClock {
         Some(own.max(floor.successor()))
     }
 
-    /// Adopts a peer's clock reading, unless it runs too far ahead of our wall or beyond our durable bound.
+    /// Adopts a peer's clock reading, unless it runs too far ahead of our wall.
     ///
     /// # Errors
     /// [`ClockAhead`]: the reading is more than `drift_max` ahead of `wall`; the clock is unchanged.
     pub fn observe(&mut self, wall: WallTime, seen: Hlc, drift_max: Duration) -> Result<(), ClockAhead> {
         judge(wall, seen, drift_max)?;
-        // Beyond the bound we could not promise to stay above it after a crash; the stamp that needs it will wait for
-        // a new bound, and until then following the peer only up to the bound loses nothing.
-        self.last = self.last.max(seen.min(self.bound));
+        self.seen = self.seen.max(seen);
         Ok(())
     }
 }
@@ -179,6 +185,18 @@ mod tests {
         let far = Hlc::of_wall(wall(10_000));
         assert_eq!(clock.observe(wall(1), far, DRIFT), Err(ClockAhead { by_micros: 9_999_000 }));
         assert!(clock.stamp(wall(2), Hlc::ZERO).unwrap() < far);
+    }
+
+    #[test]
+    fn a_reading_above_the_bound_is_not_forgotten() {
+        let mut clock = HybridClock::recover(Hlc::of_wall(wall(10)));
+        let reading = Hlc::of_wall(wall(300));
+        clock.observe(wall(10), reading, DRIFT).unwrap();
+        assert_eq!(clock.stamp(wall(11), Hlc::ZERO), None, "a stamp below what was seen would be out of order");
+        assert_eq!(clock.shown(), Hlc::of_wall(wall(10)), "what no bound covers is not shown");
+        clock.allow(Hlc::of_wall(wall(400)));
+        assert_eq!(clock.shown(), reading);
+        assert_eq!(clock.stamp(wall(12), Hlc::ZERO), Some(reading.successor()));
     }
 
     #[test]

@@ -48,7 +48,11 @@ const START_OF_WALLS: u64 = 1_700_000_000_000_000;
 impl Cluster {
     /// `n` nodes, three copies; keys `reg/…` are registers, all others lww with R = W = 2.
     pub(crate) fn new(n: u32) -> Self {
-        let mut cluster = Self::unfounded(n);
+        Self::with(n, Config::default())
+    }
+
+    pub(crate) fn with(n: u32, config: Config) -> Self {
+        let mut cluster = Self::founded_with(n, config);
         cluster.settle();
         for host in cluster.hosts.values() {
             assert_eq!(host.node.standing(), Standing::Member);
@@ -57,6 +61,10 @@ impl Cluster {
     }
 
     pub(crate) fn unfounded(n: u32) -> Self {
+        Self::founded_with(n, Config::default())
+    }
+
+    fn founded_with(n: u32, config: Config) -> Self {
         let members = (1..=n).map(|id| Member { id: NodeId(id), zone: "z".into(), rack: format!("r{id}") }).collect();
         let copies = n.min(3) as u8;
         let keyspace = |prefix: &'static str, mode| Keyspace {
@@ -68,7 +76,7 @@ impl Cluster {
         };
         let keyspaces = vec![keyspace("", Mode::Lww), keyspace("reg/", Mode::Register)];
         let founding = Founding::checked(ClusterId(7), members, 16, copies, keyspaces).unwrap();
-        let config = Config::default().checked().unwrap();
+        let config = config.checked().unwrap();
         let hosts = (1..=n)
             .map(|id| {
                 let node = Node::found(NodeId(id), founding.clone(), config.clone(), 40 + u64::from(id));
@@ -90,12 +98,11 @@ impl Cluster {
     }
 
     fn handle(&mut self, id: u32, input: Input) {
-        let host = self.hosts.get_mut(&id).unwrap();
-        if !host.up {
+        if !self.hosts[&id].up {
             return;
         }
-        let wall = START_OF_WALLS.wrapping_add_signed(host.wall_ahead) + self.now.as_micros();
-        let now = Now { monotonic: self.now, wall: WallTime::from_micros(wall) };
+        let now = Now { monotonic: self.now, wall: self.wall(id) };
+        let host = self.hosts.get_mut(&id).unwrap();
         let mut effects = Effects::default();
         host.node.handle(now, input, &mut effects);
         for effect in effects.drain() {
@@ -111,6 +118,12 @@ impl Cluster {
         if !self.hosts[&id].holds_back {
             self.release_storage(id);
         }
+    }
+
+    /// What the wall of `id` shows.
+    pub(crate) fn wall(&self, id: u32) -> WallTime {
+        let ahead = self.hosts[&id].wall_ahead;
+        WallTime::from_micros(START_OF_WALLS.wrapping_add_signed(ahead) + self.now.as_micros())
     }
 
     /// Everything that `id` asked of its storage becomes durable, in order.
