@@ -62,7 +62,7 @@ impl Stamps {
     /// wall that was set back by more does not catch up soon, and then ticks must do.
     pub(crate) fn held_until(&mut self, now: Now, config: &Config) -> Option<Instant> {
         if self.hold == Hold::Unjudged {
-            let ahead = self.clock.shown().ahead_of(now.wall);
+            let ahead = self.clock.shown().successor().ahead_of(now.wall);
             self.hold = Hold::Until(now.monotonic + ahead.min(config.clock_drift_max));
         }
         match self.hold {
@@ -181,9 +181,9 @@ mod tests {
 
         // The lease reached half a second beyond the wall; 100 ms of it have passed.
         let mut stamps = Stamps::recover(durable);
-        assert_eq!(stamps.held_until(at(7, wall(1_100)), &config), Some(Instant::from_micros(400_007)));
-        assert!(stamps.held_until(at(400_006, wall(1_499)), &config).is_some());
-        assert_eq!(stamps.held_until(at(400_007, wall(1_500)), &config), None);
+        assert_eq!(stamps.held_until(at(7, wall(1_100)), &config), Some(Instant::from_micros(400_008)));
+        assert!(stamps.held_until(at(400_007, wall(1_499)), &config).is_some());
+        assert_eq!(stamps.held_until(at(400_008, wall(1_500)), &config), None);
 
         // The wall was set back by an hour.
         let mut stamps = Stamps::recover(Leases { hlc: Hlc::of_wall(wall(3_600_000)), ..durable });

@@ -230,6 +230,7 @@ fn a_restarted_node_does_not_write_ahead_of_its_wall() {
         cluster.run_for(Duration::from_millis(10));
     }
     assert_eq!(cluster.answers[&call].outcome, Outcome::Stored);
+    cluster.run_for(Duration::from_millis(10));
     cluster.put(2, "k", "last");
     cluster.heal();
     assert_eq!(value(&cluster.get(3, "k")), "last");
