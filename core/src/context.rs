@@ -58,7 +58,7 @@ impl Context<'_> {
             return;
         }
         let Shared { sender, epoch, stamps, .. } = &*self.shared;
-        let message = Message { sender: *sender, clock: stamps.clock(), epoch: *epoch, body };
+        let message = Message { sender: *sender, clock: stamps.reading(self.now.monotonic), epoch: *epoch, body };
         self.effects.push(Effect::Send { to, message });
     }
 
@@ -100,12 +100,6 @@ impl Context<'_> {
         let before = self.shared.sender.position;
         assert!(position >= before, "a synced position never goes back");
         self.shared.sender.position = position;
-    }
-
-    /// When stamps for `lww` keyspaces may be given out, if not yet.
-    pub(crate) fn stamps_held_until(&mut self) -> Option<Instant> {
-        let Shared { stamps, config, .. } = &mut *self.shared;
-        stamps.held_until(self.now, config)
     }
 
     /// Asks for a longer lease of stamps and dots when it is time.

@@ -194,6 +194,7 @@ fn blank(told: &mut bool, input: Input, effects: &mut Effects) {
 impl Named {
     fn handle(&mut self, now: Now, input: Input, effects: &mut Effects) {
         let Self { shared, identity, coordinator, replica } = self;
+        shared.stamps.look_at_wall(now, &shared.config);
         let cx = &mut Context { now, shared, effects };
         match input {
             Input::Client { call, request } => match identity.standing() {

@@ -8,8 +8,9 @@
 //! clock of a restarted node still runs ahead of its wall.
 //! The clock's lease reaches as far beyond the wall as a peer's clock may run ahead of ours: a restarted node then never
 //! starts further in the future than its peers accept. Under load it is renewed ahead of need, when half is used.
-//! But it does start ahead of the wall, and a stamp from there would beat writes that begin later elsewhere. So new
-//! stamps for `lww` keyspaces are held back until the wall has caught up, or could have.
+//! But it does start ahead of the wall, and a stamp from there would beat writes that begin later elsewhere. So until the
+//! wall has caught up, or could have, new stamps for `lww` keyspaces are held back, and peers are told only what this
+//! boot has heard itself: else they would follow a clock that is nobody's.
 //!
 //! Sources: riak_kv#679 and pull requests 1094 and 1643 there (silent loss through reused dots); CockroachDB waits for
 //! the upper bound of its clock after a restart in the same way.
@@ -39,10 +40,8 @@ pub(crate) struct Stamps {
 enum Hold {
     /// Nobody has looked at the wall yet.
     Unjudged,
-    /// Until then.
+    /// Until then; no longer if that has passed.
     Until(Instant),
-    /// No longer.
-    Over,
 }
 
 impl Stamps {
@@ -58,25 +57,32 @@ impl Stamps {
         }
     }
 
-    /// When new stamps for `lww` keyspaces may be given out, if not yet. Never further away than `clock_drift_max`: a
+    /// Looks at the wall for the first time in this boot. How long the clock is held is bounded by `clock_drift_max`: a
     /// wall that was set back by more does not catch up soon, and then ticks must do.
-    pub(crate) fn held_until(&mut self, now: Now, config: &Config) -> Option<Instant> {
+    pub(crate) fn look_at_wall(&mut self, now: Now, config: &Config) {
         if self.hold == Hold::Unjudged {
-            let ahead = self.clock.shown().successor().ahead_of(now.wall);
+            let ahead = self.clock.last().successor().ahead_of(now.wall);
             self.hold = Hold::Until(now.monotonic + ahead.min(config.clock_drift_max));
-        }
-        match self.hold {
-            Hold::Until(at) if now.monotonic < at => Some(at),
-            Hold::Unjudged | Hold::Until(_) | Hold::Over => {
-                self.hold = Hold::Over;
-                None
-            }
         }
     }
 
-    /// What this node's clock shows to others.
+    /// When new stamps for `lww` keyspaces may be given out, if not yet.
+    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
+        match self.hold {
+            Hold::Until(at) if now < at => Some(at),
+            Hold::Until(_) => None,
+            Hold::Unjudged => unreachable!("every boot begins with a look at the wall"),
+        }
+    }
+
+    /// What this node's clock has shown at most.
     pub(crate) fn clock(&self) -> Hlc {
         self.clock.shown()
+    }
+
+    /// The reading that peers are to follow.
+    pub(crate) fn reading(&self, now: Instant) -> Hlc {
+        if self.held_until(now).is_some() { self.clock.heard() } else { self.clock.shown() }
     }
 
     /// A version for a new write, above everything shown and above `floor`; `None` until a longer lease is durable.
@@ -174,20 +180,28 @@ mod tests {
     #[test]
     fn a_restarted_clock_lets_its_wall_catch_up_but_not_for_ever() {
         let config = Config::default();
-        let mut stamps = Stamps::recover(Leases::default());
+        let restarted = |leases, micros, wall| {
+            let mut stamps = Stamps::recover(leases);
+            stamps.look_at_wall(Now { monotonic: Instant::from_micros(micros), wall }, &config);
+            stamps
+        };
+        let mut stamps = restarted(Leases::default(), 5, wall(1_000));
+        assert_eq!(stamps.held_until(Instant::from_micros(5)), None, "a new clock is not ahead");
         let durable = renew(&mut stamps, wall(1_000), &config);
-        let at = |micros, wall| Now { monotonic: Instant::from_micros(micros), wall };
-        assert_eq!(stamps.held_until(at(5, wall(1_000)), &config), None, "a new clock is not ahead");
 
         // The lease reached half a second beyond the wall; 100 ms of it have passed.
-        let mut stamps = Stamps::recover(durable);
-        assert_eq!(stamps.held_until(at(7, wall(1_100)), &config), Some(Instant::from_micros(400_008)));
-        assert!(stamps.held_until(at(400_007, wall(1_499)), &config).is_some());
-        assert_eq!(stamps.held_until(at(400_008, wall(1_500)), &config), None);
+        let mut stamps = restarted(durable, 7, wall(1_100));
+        let (before, after) = (Instant::from_micros(400_007), Instant::from_micros(400_008));
+        assert_eq!(stamps.held_until(before), Some(after));
+        assert_eq!(stamps.held_until(after), None);
+        assert_eq!((stamps.reading(before), stamps.reading(after)), (Hlc::ZERO, durable.hlc));
+        let heard = Hlc::of_wall(wall(1_101));
+        stamps.observe(wall(1_100), heard, &config).unwrap();
+        assert_eq!(stamps.reading(before), heard);
 
         // The wall was set back by an hour.
-        let mut stamps = Stamps::recover(Leases { hlc: Hlc::of_wall(wall(3_600_000)), ..durable });
-        assert_eq!(stamps.held_until(at(0, wall(1)), &config), Some(Instant::ZERO + config.clock_drift_max));
+        let stamps = restarted(Leases { hlc: Hlc::of_wall(wall(3_600_000)), ..durable }, 0, wall(1));
+        assert_eq!(stamps.held_until(Instant::ZERO), Some(Instant::ZERO + config.clock_drift_max));
     }
 
     #[test]

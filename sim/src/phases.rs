@@ -57,7 +57,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         let within = self.plan.shape.phases.live_within.unwrap_or(LAST_READS_WITHIN);
         self.phase = Phase::Healed { deadline: self.now.saturating_add(within) };
-        self.network.weather.clear();
+        self.network.heal();
         for node in 0..self.hosts.len() {
             let host = &mut self.hosts[node];
             host.disk.set_capacity(u64::MAX);

@@ -31,14 +31,16 @@ pub enum Scenario {
     Network,
     /// Crashes and disks alone.
     Disk,
+    /// One true clock for all: then even stamps from clocks are in the order of time, across every crash.
+    OneClock,
     /// More harm than any promise covers: safety alone is judged.
     Unlimited,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Default, Self::UnsafeQuorum, Self::Quiet, Self::Network, Self::Disk, Self::Unlimited];
+    pub const ALL: [Self; 7] =
+        [Self::Default, Self::UnsafeQuorum, Self::Quiet, Self::Network, Self::Disk, Self::OneClock, Self::Unlimited];
 
     /// The name used on the command line and in traces.
     pub fn name(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Scenario {
             Self::Quiet => "quiet",
             Self::Network => "network",
             Self::Disk => "disk",
+            Self::OneClock => "one-clock",
             Self::Unlimited => "unlimited",
         }
     }
@@ -60,6 +63,7 @@ impl Scenario {
             Self::Quiet => "no faults",
             Self::Network => "loss, duplication, replay, cuts and slowness; nothing crashes",
             Self::Disk => "crashes at every point, torn and failing disks, wiped disks",
+            Self::OneClock => "one true clock for all nodes: lww quorums must be linearizable, whatever crashes",
             Self::Unlimited => "more harm than any promise covers; safety alone is judged",
         }
     }
@@ -103,6 +107,7 @@ impl Scenario {
             Self::UnsafeQuorum => matches!(kind, K::Partition | K::Loss | K::SlowLink),
             Self::Quiet => false,
             Self::Network => network || matches!(kind, K::ClientGone | K::ClientRetry | K::ClockSkew),
+            Self::OneClock => (network || disk) && !matches!(kind, K::Lying | K::Misdirect),
             Self::Disk => disk || matches!(kind, K::ClientRetry),
         }
     }

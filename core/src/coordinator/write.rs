@@ -19,7 +19,7 @@ impl Coordinator {
         let pending = self.pending(request).expect("only a request in flight chooses");
         // A register's tag needs no wall: a majority has just told the highest one.
         let by_wall = matches!(&pending.goal, Goal::Write(Write { stamp: StampRule::Fresh, .. }));
-        if by_wall && let Some(at) = cx.stamps_held_until() {
+        if by_wall && let Some(at) = cx.shared.stamps.held_until(cx.instant()) {
             cx.sometimes("coordinator: a write waits for the wall after a restart");
             cx.shared.timers.set(Timer::Stamps, at);
             return self.await_stamp(request, floor);

@@ -76,9 +76,19 @@ impl HybridClock {
         Self { last: bound, seen: Hlc::ZERO, bound }
     }
 
+    /// The largest stamp given out, or the bound this clock was recovered with.
+    pub fn last(&self) -> Hlc {
+        self.last
+    }
+
+    /// The largest reading of a peer since this clock was recovered, as far as the durable bound covers it.
+    pub fn heard(&self) -> Hlc {
+        self.seen.min(self.bound)
+    }
+
     /// What this clock shows to others: the largest stamp given out or adopted, as far as the durable bound covers it.
     pub fn shown(&self) -> Hlc {
-        self.last.max(self.seen.min(self.bound))
+        self.last.max(self.heard())
     }
 
     /// The bound below or at which stamps may be given out.

@@ -143,6 +143,13 @@ impl Network {
         }
     }
 
+    /// Nothing is lost, cut or slowed any more, and nothing is held back by the scheduler: on links that keep the order,
+    /// one message held back often enough would leave no time for anything.
+    pub(crate) fn heal(&mut self) {
+        self.weather.clear();
+        self.held_back = None;
+    }
+
     /// From here on chance is drawn from another seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.seed = seed;

@@ -72,9 +72,10 @@ fn cluster(options: &DrawOptions, stream: &mut Stream) -> Cluster {
         w,
         linearizable,
     };
-    let keyspaces = match unsafe_quorum {
-        true => vec![keyspace("lww/", PlanMode::Lww, rf, 1, 1, true)],
-        false => vec![
+    let keyspaces = match options.scenario {
+        Scenario::UnsafeQuorum => vec![keyspace("lww/", PlanMode::Lww, rf, 1, 1, true)],
+        Scenario::OneClock => vec![keyspace("lww/", PlanMode::Lww, rf, majority, majority, true)],
+        Scenario::Default | Scenario::Quiet | Scenario::Network | Scenario::Disk | Scenario::Unlimited => vec![
             keyspace("reg/", PlanMode::Register, rf, majority, majority, true),
             keyspace(lww_prefix, PlanMode::Lww, n, r, w, false),
         ],

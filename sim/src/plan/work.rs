@@ -97,7 +97,7 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         deletes: stream.pick(&[0, 10, 30]),
         values: stream.pick(&[None, None, Some(1), Some(3)]),
         empty_values: stream.one_in(6),
-        levels: options.scenario != Scenario::UnsafeQuorum && stream.one_in(3),
+        levels: !matches!(options.scenario, Scenario::UnsafeQuorum | Scenario::OneClock) && stream.one_in(3),
         contexts: stream.one_in(3),
         gone: options.allows(FaultKind::ClientGone) && stream.one_in(4),
         retries: options.allows(FaultKind::ClientRetry) && stream.one_in(2),
