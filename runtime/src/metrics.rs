@@ -14,8 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 macro_rules! labelled {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -154,6 +154,7 @@ pub struct Metrics {
     shortfalls: Family<OpLabel, Counter>,
     node_state: Family<StateLabel, Gauge>,
     state_now: AtomicU8,
+    why_blank: Mutex<Option<String>>,
     members: Family<StateLabel, Gauge>,
     partitions: Family<HealthLabel, Gauge>,
     failures_tolerated: Gauge,
@@ -220,6 +221,7 @@ impl Metrics {
             shortfalls: Family::default(),
             node_state: Family::default(),
             state_now: AtomicU8::new(NodeState::Starting as u8),
+            why_blank: Mutex::new(None),
             members: Family::default(),
             partitions: Family::default(),
             failures_tolerated: Gauge::default(),
@@ -318,6 +320,16 @@ impl Metrics {
     /// What the node is to its cluster, as last noted.
     pub fn node_state(&self) -> NodeState {
         NodeState::ALL[usize::from(self.state_now.load(Ordering::Relaxed))]
+    }
+
+    /// Notes why the node stays out of its cluster.
+    pub fn set_why_blank(&self, why: String) {
+        *self.why_blank.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why the node stays out of its cluster, if it does.
+    pub fn why_blank(&self) -> Option<String> {
+        self.why_blank.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes how many members can be reached, this node included, and how many cannot.

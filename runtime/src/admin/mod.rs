@@ -158,6 +158,9 @@ async fn readyz(State(status): State<Arc<Status>>, Query(query): Query<BTreeMap<
         (true, 0) => "ok".to_owned(),
         (true, short) => format!("degraded: {short} partitions lack a copy that can be reached"),
     };
+    if let Some(why) = status.metrics.why_blank() {
+        writeln!(text, "this node stays out: {why}").expect(STRING);
+    }
     writeln!(text, "{summary}").expect(STRING);
     (code, text).into_response()
 }

@@ -50,6 +50,18 @@ fn a_node_is_ready_once_every_check_has_passed() {
 }
 
 #[test]
+fn a_node_that_stays_out_says_why() {
+    let Bench { status, metrics, .. } = bench();
+    status.storage_is_open();
+    metrics.epoch.set(1);
+    metrics.set_node_state(NodeState::Blank);
+    metrics.set_why_blank("its disk was lost".to_owned());
+    let (code, body) = ask(&status, "/readyz");
+    assert_eq!(code, "HTTP/1.1 503 Service Unavailable");
+    assert_eq!(body, "[-]joined failed\nthis node stays out: its disk was lost\nnot ready\n");
+}
+
+#[test]
 fn missing_members_degrade_a_node_but_do_not_unready_it() {
     let Bench { status, metrics, .. } = bench();
     status.storage_is_open();

@@ -29,8 +29,10 @@ impl Told {
                 door.set_figures(Figures { is_ready: true, ..door.figures() });
             }
             Notice::Blank(reason) => {
-                error!(ev = "node.blank", "this node stays out: {}", why_blank(reason));
+                let why = why_blank(reason);
+                error!(ev = "node.blank", "this node stays out: {why}");
                 self.state(NodeState::Blank, door);
+                door.metrics.set_why_blank(why);
                 door.set_figures(Figures { is_ready: false, ..door.figures() });
             }
             Notice::PeerRefused { peer, reason } => {

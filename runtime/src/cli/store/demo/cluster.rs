@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use futures::future::try_join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -101,9 +102,7 @@ impl Cluster {
     /// Waits until every node says that it is ready. A process that ended by itself is an error, and so is its log.
     pub(super) async fn ready(&mut self, patience: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + patience;
-        for node in &mut self.nodes {
-            node.ready(deadline).await?;
-        }
+        try_join_all(self.nodes.iter_mut().map(|node| node.ready(deadline))).await?;
         Ok(())
     }
 }

@@ -8,9 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 
 use super::super::client::{Answer, Answered, Asked, ask};
 use super::super::record::{Ending, Names, Operation, Recorder, Verb};
@@ -46,7 +47,7 @@ pub(super) struct Load {
     stopped: Cell<bool>,
     done: Cell<Done>,
     last_write: Cell<Instant>,
-    running: Cell<usize>,
+    running: RefCell<Vec<JoinHandle<()>>>,
 }
 
 impl Load {
@@ -58,16 +59,15 @@ impl Load {
             stopped: Cell::new(false),
             done: Cell::default(),
             last_write: Cell::new(Instant::now()),
-            running: Cell::new(0),
+            running: RefCell::default(),
         })
     }
 
     /// Starts so many clients.
     pub(super) fn start(self: &Rc<Self>, clients: u32, seed: u64) {
         for number in 0..clients {
-            self.running.set(self.running.get() + 1);
             let client = Client::new(Rc::clone(self), number, clients, seed);
-            spawn_local(client.run());
+            self.running.borrow_mut().push(spawn_local(client.run()));
         }
     }
 
@@ -85,8 +85,9 @@ impl Load {
     /// Lets every client finish what it is at.
     pub(super) async fn stop(&self) {
         self.stopped.set(true);
-        while self.running.get() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let running = self.running.take();
+        for ended in join_all(running).await {
+            ended.expect("a client does not panic");
         }
     }
 
@@ -152,7 +153,6 @@ impl Client {
             due = Instant::now().max(due + Duration::from_secs_f64(f64::from(self.share) / rate as f64));
             self.random_operation().await;
         }
-        self.load.running.set(self.load.running.get() - 1);
     }
 
     async fn random_operation(&mut self) {
