@@ -53,6 +53,26 @@ fn a_large_value_and_a_long_pipeline_come_back_whole() {
 }
 
 #[test]
+fn a_client_that_asks_and_does_not_read_costs_bounded_memory() {
+    const ASKED: usize = 300;
+    let cluster = Cluster::start(3);
+    let large = "v".repeat(1 << 20);
+    assert_eq!(cluster.client(0).ask(&["SET", "large", &large]), Reply::status("OK"));
+    let before = cluster.memory(0);
+    let mut lazy = cluster.client(0);
+    (0..ASKED).for_each(|_| lazy.say(&["GET", "large"]));
+    // Others are served meanwhile, and the node keeps no more than its limits for one connection allow.
+    for at in 0..50 {
+        assert_eq!(cluster.client(0).ask(&["SET", &format!("k{at}"), "v"]), Reply::status("OK"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let grown = cluster.memory(0).saturating_sub(before);
+    assert!(grown < 100 << 20, "{} MiB for answers that nobody takes", grown >> 20);
+    // It was slowed down, not cut off: what it asked for is there when it reads at last.
+    (0..ASKED).for_each(|at| assert!(lazy.hear() == Reply::bulk(&large), "answer {at}"));
+}
+
+#[test]
 fn what_no_peer_sends_closes_that_connection_and_harms_nothing_else() {
     let cluster = Cluster::start(3);
     assert_eq!(cluster.client(0).ask(&["SET", "k", "v"]), Reply::status("OK"));

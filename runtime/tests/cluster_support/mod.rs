@@ -122,6 +122,14 @@ impl Cluster {
         self.folder.path().join(format!("data{node}"))
     }
 
+    /// What a node keeps in memory, in bytes.
+    pub(crate) fn memory(&self, node: usize) -> u64 {
+        let pid = self.processes[node].as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self, node: usize) {
         let mut child = self.processes[node].take().expect("it runs");
