@@ -188,7 +188,7 @@ impl<T: Tree> Store<T> {
     /// [`OpenError`]; try again, or count the disk as lost.
     pub fn open<D: Disk + ?Sized>(disk: &mut D, tree: T, options: wal::Options) -> Result<(Self, Opened), OpenError> {
         let (applied, facts) = tree.cut().map_err(OpenError::Tree)?;
-        let mut replay = Replay { step: Step::new(facts, applied), tree, failed: None, steps: 0 };
+        let mut replay = Replay { step: Step::new(facts, applied), tree, failed: None, holed: false, steps: 0 };
         let (log, recovered) =
             Log::open(disk, options, applied, &mut |record| replay.record(record)).map_err(OpenError::Log)?;
         replay.finish();
@@ -365,12 +365,19 @@ struct Replay<T> {
     step: Step,
     tree: T,
     failed: Option<OpenError>,
+    /// A record is missing. What comes behind it is not applied: the tree would then stand for a position whose records
+    /// it does not have, and the next opening would find nothing missing.
+    holed: bool,
     steps: usize,
 }
 
 impl<T: Tree> Replay<T> {
     fn record(&mut self, record: wal::Record) {
         let position = record.position;
+        self.holed |= position != self.step.applied.next();
+        if self.holed {
+            return;
+        }
         let Some(operand) = Operand::decode(record.bytes) else {
             self.failed.get_or_insert(OpenError::Record { position });
             return;
