@@ -6,6 +6,7 @@ use crate::effect::{ClientResponse, Effect, Effects, Notice};
 use crate::id::{CallId, Epoch, LogPosition, NodeId, Owner, StoreToken};
 use crate::message::{Body, Message, Sender};
 use crate::placement::Placement;
+use crate::reach::Mark;
 use crate::stamps::Stamps;
 use crate::time::{Instant, Now};
 use crate::timers::Timers;
@@ -85,9 +86,9 @@ impl Context<'_> {
         self.effects.push(Effect::Notice(notice));
     }
 
-    /// A rare branch was taken: sweeps report which of these were ever reached.
-    pub(crate) fn sometimes(&mut self, mark: &'static str) {
-        self.notice(Notice::Mark(Cow::Borrowed(mark)));
+    /// A rare branch was taken: see [`crate::reach`].
+    pub(crate) fn sometimes(&mut self, mark: Mark) {
+        self.notice(Notice::Mark(Cow::Borrowed(mark.words())));
     }
 
     /// A number from the node's own stream.

@@ -21,6 +21,7 @@ use crate::durable::{DurableState, Fact, Identity as Passport, KnownPeer};
 use crate::effect::{BlankReason, Notice};
 use crate::id::{Boot, Incarnation, LogPosition, NodeId, Owner, StoreToken};
 use crate::message::{Body, IdentityMessage, IdentityRefusal, Sender};
+use crate::reach::sometimes;
 use crate::time::Duration;
 use crate::timers::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,9 @@ impl Identity {
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
         self.nonce = cx.draw();
         if self.founding {
+            if cx.shared.sender.boot > Boot(1) {
+                sometimes!(cx, "identity: a founding goes on after a restart");
+            }
             let fact = Fact::Identity(self.passport(cx, false));
             cx.persist(Owner::Identity, fact);
         }
@@ -119,7 +123,7 @@ impl Identity {
         match purpose {
             Purpose::Start | Purpose::Complete if !durable => {
                 // The disk is full before we have begun. Try again when we introduce ourselves.
-                cx.sometimes("identity: could not be made durable");
+                sometimes!(cx, "identity: could not be made durable");
                 self.introduce_later(cx);
             }
             Purpose::Start => {
@@ -136,7 +140,7 @@ impl Identity {
                 cx.notice(Notice::Ready);
             }
             Purpose::Remember { peer, known } if durable => self.accept(cx, peer, known),
-            Purpose::Remember { .. } => cx.sometimes("identity: could not remember a peer"),
+            Purpose::Remember { .. } => sometimes!(cx, "identity: could not remember a peer"),
         }
     }
 
@@ -147,7 +151,12 @@ impl Identity {
         let strangers: Vec<_> =
             members.iter().map(|member| member.id).filter(|id| *id != me && !self.known_by.contains(id)).collect();
         if strangers.is_empty() {
-            return;
+            return sometimes!(cx, "identity: nobody is left to be told");
+        }
+        if self.rounds == ROUNDS_DOUBLED_MAX {
+            sometimes!(cx, "identity: introductions have become as rare as they get");
+        } else if self.rounds > 0 {
+            sometimes!(cx, "identity: an introduction is repeated");
         }
         for peer in strangers {
             self.introduce_to(cx, peer);
@@ -173,7 +182,12 @@ impl Identity {
 
     pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) {
         match self.standing {
-            Standing::Starting if self.pending.is_empty() => self.start(cx),
+            Standing::Starting if self.pending.is_empty() => {
+                if cx.shared.stores_issued > 0 {
+                    sometimes!(cx, "identity: a boot is tried once more");
+                }
+                self.start(cx);
+            }
             Standing::Starting | Standing::Blank(_) => {}
             Standing::Founding | Standing::Member => {
                 self.introduce(cx);
@@ -185,7 +199,7 @@ impl Identity {
     /// Whether a message that is not about identity may be heard. A stranger is asked to introduce itself.
     pub(crate) fn admits(&mut self, cx: &mut Context<'_>, from: NodeId, sender: &Sender) -> bool {
         if self.accepted.get(&from) != Some(&(sender.incarnation, sender.boot)) {
-            cx.sometimes("identity: a stranger spoke");
+            sometimes!(cx, "identity: a stranger spoke");
             cx.send(from, Body::Identity(IdentityMessage::Stranger { boot: sender.boot }));
             return false;
         }
@@ -203,20 +217,24 @@ impl Identity {
                 self.on_introduce(cx, from, introduced, recovered, founding);
             }
             IdentityMessage::Known { boot, nonce } if is_ours(boot, nonce) => {
-                self.known_by.insert(from);
+                if !self.known_by.insert(from) {
+                    sometimes!(cx, "identity: a peer says twice that it knows us");
+                }
                 self.complete_founding(cx);
             }
             IdentityMessage::Refused { boot, nonce, reason } if is_ours(boot, nonce) => {
                 self.become_blank(cx, BlankReason::Refused { by: from, reason });
             }
             IdentityMessage::Stranger { boot: about } if about == boot => {
-                self.known_by.remove(&from);
+                if self.known_by.remove(&from) {
+                    sometimes!(cx, "identity: a peer that knew us has forgotten us");
+                }
                 self.introduce_to(cx, from);
                 self.introduce_later(cx);
             }
             // About an earlier boot of ours: a late message that concerns nobody.
             IdentityMessage::Known { .. } | IdentityMessage::Refused { .. } | IdentityMessage::Stranger { .. } => {
-                cx.sometimes("identity: word about an earlier boot");
+                sometimes!(cx, "identity: word about an earlier boot");
             }
         }
     }
@@ -236,15 +254,29 @@ impl Identity {
         {
             // A late copy of an earlier boot's introduction, or an old disk that came back. The first must not harm the
             // boot that is alive; the second learns of it, because the answer names the boot that it is about.
-            cx.sometimes("identity: introduction of an earlier boot");
+            sometimes!(cx, "identity: introduction of an earlier boot");
         }
         match self.judge(cx, from, introduced, recovered, founding) {
-            Ok(()) if remembered == Some(introduced) => self.accept(cx, from, introduced),
+            Ok(()) if remembered == Some(introduced) => {
+                sometimes!(cx, "identity: a known boot introduces itself again");
+                self.accept(cx, from, introduced);
+            }
             Ok(()) => {
+                if remembered.is_some() {
+                    sometimes!(cx, "identity: a known peer has restarted");
+                }
                 let token = cx.persist(Owner::Identity, Fact::Peer { peer: from, known: introduced });
                 self.pending.insert(token, Purpose::Remember { peer: from, known: introduced });
             }
             Err(reason) => {
+                match reason {
+                    IdentityRefusal::OtherFounding => {}
+                    IdentityRefusal::OtherIncarnation { .. } => {
+                        sometimes!(cx, "identity: a member was founded a second time");
+                    }
+                    IdentityRefusal::SeenTwice => sometimes!(cx, "identity: a boot was seen before"),
+                    IdentityRefusal::StateLost { .. } => sometimes!(cx, "identity: a peer came back with less"),
+                }
                 cx.notice(Notice::PeerRefused { peer: from, reason });
                 let KnownPeer { boot, nonce, .. } = introduced;
                 cx.send(from, Body::Identity(IdentityMessage::Refused { boot, nonce, reason }));
@@ -300,6 +332,7 @@ impl Identity {
         }
         if before.is_some() {
             // It has restarted, and so it has forgotten that it knew us.
+            sometimes!(cx, "identity: a peer that was accepted has restarted");
             self.known_by.remove(&peer);
         }
         if !self.known_by.contains(&peer) {
@@ -312,6 +345,9 @@ impl Identity {
     fn complete_founding(&mut self, cx: &mut Context<'_>) {
         let everybody = self.known_by.len() + 1 == cx.shared.founding.members().len();
         let in_progress = self.pending.values().any(|purpose| matches!(purpose, Purpose::Complete));
+        if self.standing == Standing::Founding && everybody && in_progress {
+            sometimes!(cx, "identity: the founding is being completed already");
+        }
         if self.standing == Standing::Founding && everybody && !in_progress {
             let fact = Fact::Identity(self.passport(cx, true));
             let token = cx.persist(Owner::Identity, fact);
@@ -321,6 +357,9 @@ impl Identity {
 
     fn become_blank(&mut self, cx: &mut Context<'_>, reason: BlankReason) {
         if !matches!(self.standing, Standing::Blank(_)) {
+            if self.standing == Standing::Founding {
+                sometimes!(cx, "identity: refused before it was founded");
+            }
             self.standing = Standing::Blank(reason);
             cx.shared.timers.cancel(Timer::Introduce);
             cx.notice(Notice::Blank(reason));

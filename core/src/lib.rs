@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! vocabulary   id  time  config  version/  durable
-//! calculation  placement  quorum
+//! calculation  placement  quorum  reach: marks of rare branches
 //! speech       message/  timers  input  effect            wire/: messages as bytes
 //! stage        stamps  context
 //! protocols    identity  replica  coordinator/
@@ -38,6 +38,7 @@ pub mod message;
 pub mod node;
 pub mod placement;
 pub mod quorum;
+pub mod reach;
 mod replica;
 mod stamps;
 pub mod store;

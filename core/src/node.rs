@@ -10,6 +10,7 @@ use crate::identity::{Identity, Standing};
 use crate::input::Input;
 use crate::message::{Body, Message, Sender};
 use crate::placement::Placement;
+use crate::reach::sometimes;
 use crate::replica::Replica;
 use crate::stamps::Stamps;
 use crate::time::{Instant, Now};
@@ -200,9 +201,13 @@ impl Named {
             Input::Client { call, request } => match identity.standing() {
                 Standing::Member => coordinator.start(cx, call, request),
                 Standing::Starting | Standing::Founding => {
+                    sometimes!(cx, "node: asked by a client before it counts");
                     coordinator.turn_away(cx, call, &request, Unavailable::Starting);
                 }
-                Standing::Blank(_) => coordinator.turn_away(cx, call, &request, Unavailable::Blank),
+                Standing::Blank(_) => {
+                    sometimes!(cx, "node: asked by a client although it was refused");
+                    coordinator.turn_away(cx, call, &request, Unavailable::Blank);
+                }
             },
             Input::ClientGone { call } => coordinator.on_client_gone(cx, call),
             Input::Message { from, message } => hear(cx, identity, coordinator, replica, from, message),
@@ -216,6 +221,7 @@ impl Named {
                         if durable {
                             cx.shared.stamps.leased()
                         } else {
+                            sometimes!(cx, "node: a lease could not be made durable");
                             cx.shared.stamps.lease_failed()
                         }
                         coordinator.on_lease(cx, durable);
@@ -265,20 +271,24 @@ fn hear(
 ) {
     let Message { sender, clock, epoch, body } = message;
     if !cx.shared.founding.names(from) || from == cx.shared.me {
-        return cx.sometimes("node: a message from no member");
+        return;
     }
     match (identity.standing(), body) {
-        (Standing::Starting | Standing::Blank(_), _) => {}
+        (Standing::Starting, _) => sometimes!(cx, "node: spoken to before its boot is durable"),
+        (Standing::Blank(_), _) => sometimes!(cx, "node: spoken to although it was refused"),
         (Standing::Founding | Standing::Member, Body::Identity(message)) => {
             identity.on_message(cx, from, sender, message);
         }
-        (Standing::Founding, Body::Replica(_) | Body::ReplicaReply(_)) => {}
+        (Standing::Founding, Body::Replica(_) | Body::ReplicaReply(_)) => {
+            sometimes!(cx, "node: data before the founding is complete");
+        }
         (Standing::Member, body @ (Body::Replica(_) | Body::ReplicaReply(_))) => {
             if !identity.admits(cx, from, &sender) {
                 return;
             }
             let Shared { stamps, config, .. } = &mut *cx.shared;
             if let Err(ahead) = stamps.observe(cx.now.wall, clock, config) {
+                sometimes!(cx, "node: a peer's clock is too far ahead");
                 cx.notice(Notice::ClockRefused { peer: from, by_micros: ahead.by_micros });
             }
             route(cx, coordinator, replica, from, epoch, body);

@@ -12,7 +12,8 @@ use crate::durable::{StoreError, StoreOp, StoreOutcome};
 use crate::effect::Notice;
 use crate::id::{Epoch, Key, NodeId, Owner, RequestId, StoreToken};
 use crate::message::{Body, Found, Refusal, ReplicaReply, ReplicaRequest, StampRule, Wanted};
-use crate::version::{Record, Version, judge_stamp};
+use crate::reach::sometimes;
+use crate::version::{Content, Record, Version, judge_stamp};
 use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
@@ -59,20 +60,31 @@ impl Replica {
         let Pending { from, request, phase, kind } = pending;
         let reply = match (kind, outcome) {
             (Kind::Query { wanted }, StoreOutcome::Found { record }) => {
+                match &record {
+                    None => sometimes!(cx, "replica: a question about what is absent"),
+                    Some(Record { content: Content::Tombstone, .. }) => {
+                        sometimes!(cx, "replica: a question about what was deleted");
+                    }
+                    Some(Record { content: Content::Value(_), .. }) => {}
+                }
                 ReplicaReply::Found { request, phase, found: found(record, wanted) }
             }
             (Kind::Store { version }, StoreOutcome::Merged { old, new }) => {
                 assert!(new >= version, "what is held now is at least what came");
                 assert!(new >= old, "a merge never goes back");
                 if new > version {
-                    cx.sometimes("replica: a write arrived after a newer one");
+                    sometimes!(cx, "replica: a write arrived after a newer one");
+                } else if old == new {
+                    sometimes!(cx, "replica: a write arrived again");
                 }
                 ReplicaReply::Stored { request, phase, held: new }
             }
             (Kind::Query { .. } | Kind::Store { .. }, StoreOutcome::Failed { error }) => {
-                cx.sometimes("replica: storage failed");
                 let refusal = match error {
-                    StoreError::Full => Refusal::DiskFull,
+                    StoreError::Full => {
+                        sometimes!(cx, "replica: the disk is full");
+                        Refusal::DiskFull
+                    }
                     StoreError::Corrupt | StoreError::Io => Refusal::StorageFailed,
                 };
                 ReplicaReply::Refused { request, phase, refusal }
@@ -86,7 +98,6 @@ impl Replica {
 /// Whether this node may serve the request at all.
 fn admit(cx: &mut Context<'_>, from: NodeId, epoch: Epoch, asked: &ReplicaRequest) -> Result<(), Refusal> {
     if epoch != cx.shared.epoch {
-        cx.sometimes("replica: another epoch");
         return Err(Refusal::StaleEpoch { current: cx.shared.epoch });
     }
     let (ReplicaRequest::Query { key, .. } | ReplicaRequest::Store { key, .. }) = asked;
@@ -96,6 +107,7 @@ fn admit(cx: &mut Context<'_>, from: NodeId, epoch: Epoch, asked: &ReplicaReques
     if let ReplicaRequest::Store { record, stamp: StampRule::Fresh, .. } = asked
         && let Err(ahead) = judge_stamp(cx.now.wall, record.version.hlc, cx.shared.config.clock_drift_max)
     {
+        sometimes!(cx, "replica: a write is stamped too far in the future");
         cx.notice(Notice::ClockRefused { peer: from, by_micros: ahead.by_micros });
         return Err(Refusal::ClockAhead { by_micros: ahead.by_micros });
     }

@@ -22,6 +22,7 @@
 use crate::durable::{DurableState, Fact, StoreError, StoreOp, StoreOutcome};
 use crate::id::{Incarnation, Key, LogPosition, NodeId, StoreToken};
 use crate::placement;
+use crate::reach::{Reached, sometimes};
 use crate::version::{Actor, Content, Dot, Hlc, Record, Version};
 use crate::wal::{self, Batch, BatchId, Committed, Disk, DiskError, Log, Lost, Position, Prepare, Prepared, SegmentId};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -163,6 +164,7 @@ pub struct Store<T> {
     tree: T,
     facts: DurableState,
     waiting: VecDeque<Waiting>,
+    reached: Reached,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -196,9 +198,16 @@ impl<T: Tree> Store<T> {
             return Err(error);
         }
         let wal::Recovered { last, records, lost, cut } = recovered;
+        let mut reached = replay.step.reached;
+        if records > 0 && last.0 > records {
+            sometimes!(reached, "store: a replay behind what the tree has");
+        }
+        if records == 0 && last > Position::ZERO {
+            sometimes!(reached, "store: nothing to replay");
+        }
         let facts = replay.step.facts;
         let opened = Opened { facts: facts.clone(), recovered: LogPosition(last.0), replayed: records, lost, cut };
-        Ok((Self { log, tree: replay.tree, facts, waiting: VecDeque::new() }, opened))
+        Ok((Self { log, tree: replay.tree, facts, waiting: VecDeque::new(), reached }, opened))
     }
 
     /// Asks for an operation. A read ends at once; everything else ends in [`Self::committed`].
@@ -260,6 +269,9 @@ impl<T: Tree> Store<T> {
             Committed::Synced(position) => self.apply(position, ended),
             Committed::Refused(synced) => {
                 assert!(self.waiting.front().is_none_or(|waiting| waiting.position > synced));
+                if self.waiting.len() > 1 {
+                    sometimes!(self.reached, "store: a full disk refuses several at once");
+                }
                 let failed = StoreOutcome::Failed { error: StoreError::Full };
                 ended.extend(self.waiting.drain(..).map(|waiting| (waiting.token, failed.clone())));
                 Ok(())
@@ -272,6 +284,7 @@ impl<T: Tree> Store<T> {
         let count = self.waiting.iter().take_while(|waiting| waiting.position <= synced).count();
         if count == 0 {
             // A mark: nothing to apply, and the tree's own position may stay behind.
+            sometimes!(self.reached, "store: a batch without records");
             return Ok(());
         }
         let mut step = Step::new(core::mem::take(&mut self.facts), synced);
@@ -279,6 +292,10 @@ impl<T: Tree> Store<T> {
             let outcome = step.add(&self.tree, operand);
             ended.push((token, outcome));
         }
+        if !self.waiting.is_empty() {
+            sometimes!(self.reached, "store: more waits behind the batch");
+        }
+        self.reached.join(step.reached);
         let written = self.tree.apply(step.batch());
         self.facts = step.facts;
         written.map_err(|_| Stopped)
@@ -288,6 +305,13 @@ impl<T: Tree> Store<T> {
     /// for the host to delete.
     pub fn flushed(&mut self, applied: Position) -> Vec<SegmentId> {
         self.log.release(applied)
+    }
+
+    /// The rare branches of store and log since this was asked last.
+    pub fn take_reached(&mut self) -> Reached {
+        let mut reached = self.reached.take();
+        reached.join(self.log.take_reached());
+        reached
     }
 
     /// How much of the log is durable, as peers are told.
@@ -322,11 +346,12 @@ struct Step {
     facts: DurableState,
     facts_changed: bool,
     applied: Position,
+    reached: Reached,
 }
 
 impl Step {
     fn new(facts: DurableState, applied: Position) -> Self {
-        Self { rows: BTreeMap::new(), facts, facts_changed: false, applied }
+        Self { rows: BTreeMap::new(), facts, facts_changed: false, applied, reached: Reached::default() }
     }
 
     fn add<T: Tree>(&mut self, tree: &T, operand: Operand) -> StoreOutcome {
@@ -339,7 +364,10 @@ impl Step {
             Operand::Merge { key, record } => (key, record),
         };
         let held = match self.rows.get(&key) {
-            Some(record) => Some(record.clone()),
+            Some(record) => {
+                sometimes!(self.reached, "store: two writes of a key in one batch");
+                Some(record.clone())
+            }
             None => match tree.get(&key) {
                 Ok(record) => record,
                 // Nothing is known of what is there, so nothing may replace it. The operand stays in the log.
@@ -350,7 +378,12 @@ impl Step {
         let merged = Record::merge(held, came);
         let new = merged.version;
         if new != old {
+            if merged.content == Content::Tombstone && old != Version::ABSENT {
+                sometimes!(self.reached, "store: a deletion replaces a value");
+            }
             self.rows.insert(key, merged);
+        } else {
+            sometimes!(self.reached, "store: a merge changes nothing");
         }
         StoreOutcome::Merged { old, new }
     }

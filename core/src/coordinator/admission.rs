@@ -8,6 +8,7 @@ use crate::effect::{ClientResponse, Notice, Outcome, Refused};
 use crate::id::{Key, OperationId};
 use crate::input::{ClientRequest, Command};
 use crate::message::StampRule;
+use crate::reach::sometimes;
 use crate::time::Duration;
 use crate::version::{Content, Version, judge_stamp};
 
@@ -38,7 +39,19 @@ pub(super) fn admit(
     attempted: Option<Version>,
     in_flight: usize,
 ) -> Result<Admitted, ClientResponse> {
-    judge(cx, asked, in_flight).map_err(|outcome| rejection(outcome, attempted))
+    judge(cx, asked, in_flight).map_err(|outcome| {
+        match &outcome {
+            _ if attempted.is_some() => sometimes!(cx, "coordinator: a refused retry is called unknown"),
+            Outcome::Overloaded { .. } => sometimes!(cx, "coordinator: too much is going on"),
+            Outcome::Refused(Refused::ValueTooLarge { .. }) => sometimes!(cx, "coordinator: a value is too large"),
+            Outcome::Refused(Refused::LevelFixed) => sometimes!(cx, "coordinator: a register has one level"),
+            Outcome::Refused(Refused::HomesOutOfRange { .. }) => sometimes!(cx, "coordinator: more homes than copies"),
+            Outcome::Refused(Refused::VersionAhead { .. }) => sometimes!(cx, "coordinator: a version from the future"),
+            Outcome::Refused(_) | Outcome::Unavailable(_) | Outcome::Unknown => {}
+            Outcome::Value(_) | Outcome::Missing | Outcome::Stored => unreachable!("no rejections"),
+        }
+        rejection(outcome, attempted)
+    })
 }
 
 /// The answer of a request that is not carried out.

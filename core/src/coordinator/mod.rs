@@ -36,6 +36,7 @@ use crate::input::{ClientRequest, Command};
 use crate::message::{Body, ReplicaReply, ReplicaRequest, StampRule, Wanted};
 use crate::placement::Placement;
 use crate::quorum::{Tally, Verdict};
+use crate::reach::sometimes;
 use crate::time::Instant;
 use crate::timers::Timer;
 use crate::version::{Content, Record, Version};
@@ -119,7 +120,11 @@ struct Query {
 impl Coordinator {
     /// Answers a call that this node cannot even begin, and why.
     pub(crate) fn turn_away(&self, cx: &mut Context<'_>, call: CallId, asked: &ClientRequest, why: Unavailable) {
-        cx.reply(call, admission::rejection(Outcome::Unavailable(why), self.attempted(asked)));
+        let attempted = self.attempted(asked);
+        if attempted.is_some() {
+            sometimes!(cx, "coordinator: a retry is turned away and called unknown");
+        }
+        cx.reply(call, admission::rejection(Outcome::Unavailable(why), attempted));
     }
 
     /// A client asks for something.
@@ -141,6 +146,11 @@ impl Coordinator {
             self.operations.begin(id.clone(), request, &admitted.key, admitted.goal.content());
         }
         let homes = homes(&cx.shared.placement, cx.shared.me, &admitted);
+        if !homes.contains(&cx.shared.me) {
+            sometimes!(cx, "coordinator: no copy of its own");
+        } else if homes.len() < usize::from(admitted.n) {
+            sometimes!(cx, "coordinator: asks itself alone");
+        }
         let pending = Pending {
             request,
             calls: alloc::vec![call],
@@ -156,6 +166,9 @@ impl Coordinator {
         };
         self.in_flight.insert(pending);
         self.arm(cx, request);
+        if self.in_flight.len() == cx.shared.config.in_flight_max {
+            sometimes!(cx, "coordinator: the last slot is taken");
+        }
         match (&self.in_flight[slot].goal, presented) {
             (Goal::Get { .. }, _) => self.query(cx, request, Wanted::Record),
             (Goal::Write(_), Some(version)) => self.store_chosen(cx, request, version),
@@ -183,17 +196,18 @@ impl Coordinator {
         match self.operations.find(id, &admitted.key, admitted.goal.content()) {
             Ok(operations::Found::Never) => Known::New,
             Ok(operations::Found::InFlight(request)) => {
-                cx.sometimes("coordinator: a retry joined its first attempt");
+                sometimes!(cx, "coordinator: a retry joined its first attempt");
                 let pending = &mut self.in_flight[request.slot as usize];
                 assert!(pending.request == request);
                 pending.calls.push(call);
                 Known::Handled
             }
             Ok(operations::Found::Chosen(version)) => {
-                cx.sometimes("coordinator: a retry repeats the store phase");
+                sometimes!(cx, "coordinator: a retry repeats the store phase");
                 Known::Chosen(version)
             }
             Err(refused) => {
+                sometimes!(cx, "coordinator: an operation id is too old to be judged");
                 cx.reply(call, admission::rejection(Outcome::Refused(refused), None));
                 Known::Handled
             }
@@ -205,13 +219,16 @@ impl Coordinator {
         let (ReplicaReply::Found { request, phase, .. }
         | ReplicaReply::Stored { request, phase, .. }
         | ReplicaReply::Refused { request, phase, .. }) = reply;
+        if request.boot != cx.shared.sender.boot {
+            return sometimes!(cx, "coordinator: an answer to an earlier boot");
+        }
         // An answer that comes after its request has ended has nothing left to do.
         let Some(pending) = self.pending(request) else { return };
         if !pending.homes.contains(&from) {
-            return cx.sometimes("coordinator: an answer from a node that was not asked");
+            return;
         }
         if pending.phase_number != phase {
-            return cx.sometimes("coordinator: an answer to an earlier phase");
+            return sometimes!(cx, "coordinator: an answer to an earlier phase");
         }
         match reply {
             ReplicaReply::Found { found, .. } => self.on_found(cx, request, from, found),
@@ -223,11 +240,12 @@ impl Coordinator {
     fn on_refused(&mut self, cx: &mut Context<'_>, request: RequestId, from: NodeId) {
         let pending = self.pending(request).expect("checked by the caller");
         let (Phase::Query(Query { tally, .. }) | Phase::Store { tally, .. }) = &mut pending.phase else { return };
-        if tally.nack(from) == Verdict::Unreachable {
-            cx.sometimes("coordinator: too many refusals");
-            let (have, need) = (tally.acks(), tally.needed());
-            self.fail(cx, request, Unavailable::TooManyRefusals { have, need });
+        if tally.nack(from) != Verdict::Unreachable {
+            return sometimes!(cx, "coordinator: refused by some, but enough may still agree");
         }
+        sometimes!(cx, "coordinator: too many refusals");
+        let (have, need) = (tally.acks(), tally.needed());
+        self.fail(cx, request, Unavailable::TooManyRefusals { have, need });
     }
 
     /// The request cannot succeed. What the client is told depends on whether anything may have been stored.
@@ -244,6 +262,12 @@ impl Coordinator {
             (_, Phase::AwaitStamp { .. }) => (Outcome::Unavailable(why), Version::ABSENT, 0),
             (_, Phase::Linger { .. }) => unreachable!("an answered request cannot fail"),
         };
+        match (&pending.goal, &pending.phase) {
+            (Goal::Write(_), Phase::Store { .. }) => sometimes!(cx, "coordinator: a write ends as unknown"),
+            (Goal::Write(_), _) => sometimes!(cx, "coordinator: a write fails before it stored anything"),
+            (Goal::Get { .. }, Phase::Store { .. }) => sometimes!(cx, "coordinator: a read fails in its write-back"),
+            (Goal::Get { .. }, _) => sometimes!(cx, "coordinator: a read fails while it asks"),
+        }
         self.answer(cx, request, ClientResponse { outcome, version, acks });
         self.end(cx, request);
     }
@@ -251,13 +275,25 @@ impl Coordinator {
     /// Gives every waiting call its one answer.
     fn answer(&mut self, cx: &mut Context<'_>, request: RequestId, response: ClientResponse) {
         let pending = self.pending(request).expect("only a request in flight is answered");
-        for call in core::mem::take(&mut pending.calls) {
+        let calls = core::mem::take(&mut pending.calls);
+        match calls.len() {
+            0 => sometimes!(cx, "coordinator: done, and nobody waits any more"),
+            1 => {}
+            2.. => sometimes!(cx, "coordinator: one answer for several calls"),
+        }
+        for call in calls {
             cx.reply(call, response.clone());
         }
+        let pending = self.pending(request).expect("seen above");
         if let Some(id) = pending.id.clone() {
             let chosen = matches!(response.outcome, Outcome::Stored | Outcome::Unknown);
             let limit = cx.shared.config.remembered_operations_max;
-            self.operations.end(&id, chosen.then_some(response.version), limit);
+            if !chosen {
+                sometimes!(cx, "coordinator: an operation id is free again");
+            }
+            if self.operations.end(&id, chosen.then_some(response.version), limit) {
+                sometimes!(cx, "coordinator: the oldest operation id is forgotten");
+            }
         }
     }
 
@@ -274,6 +310,7 @@ impl Coordinator {
     pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>, request: RequestId) {
         let pending = self.pending(request).expect("a finished request leaves no timer");
         if matches!(pending.phase, Phase::Linger { .. }) {
+            sometimes!(cx, "coordinator: the last homes were not waited for");
             return self.end(cx, request);
         }
         if cx.instant() >= pending.deadline {
@@ -281,8 +318,15 @@ impl Coordinator {
                 Phase::Query(Query { tally, .. }) | Phase::Store { tally, .. } => (tally.acks(), tally.needed()),
                 Phase::AwaitStamp { .. } | Phase::Linger { .. } => (0, pending.needed),
             };
-            cx.sometimes("coordinator: a request timed out");
+            sometimes!(cx, "coordinator: a request timed out");
             return self.fail(cx, request, Unavailable::TimedOut { have, need });
+        }
+        match &pending.phase {
+            Phase::Query(_) => sometimes!(cx, "coordinator: silent homes are asked again"),
+            Phase::Store { write_back: true, .. } => sometimes!(cx, "coordinator: a write-back is sent again"),
+            Phase::Store { write_back: false, .. } => sometimes!(cx, "coordinator: a write is sent again"),
+            Phase::AwaitStamp { .. } => sometimes!(cx, "coordinator: still waiting for a lease"),
+            Phase::Linger { .. } => unreachable!("ended above"),
         }
         self.ask_silent(cx, request);
         self.arm(cx, request);
@@ -294,10 +338,16 @@ impl Coordinator {
             let at = pending.calls.iter().position(|&waiting| waiting == call)?;
             pending.calls.remove(at);
             let is_get = matches!(pending.goal, Goal::Get { .. });
-            (is_get && pending.calls.is_empty()).then_some(pending.request)
+            Some((pending.request, is_get, pending.calls.is_empty()))
         });
-        if let Some(request) = abandoned {
-            self.end(cx, request);
+        match abandoned {
+            Some((request, true, true)) => {
+                sometimes!(cx, "coordinator: a read is given up with its client");
+                self.end(cx, request);
+            }
+            Some((_, false, true)) => sometimes!(cx, "coordinator: a write goes on without its client"),
+            Some((_, _, false)) => sometimes!(cx, "coordinator: one of several callers went away"),
+            None => sometimes!(cx, "coordinator: a client went away after its answer"),
         }
     }
 

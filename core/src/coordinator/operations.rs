@@ -2,8 +2,8 @@
 //!
 //! Bounded: the oldest finished operations are forgotten first. Per client the highest forgotten number is kept, so a
 //! retry that comes too late is told so instead of being carried out a second time. That memory is bounded as well:
-//! beyond as many clients as there are remembered operations, the first client by name is forgotten, and a retry of its
-//! would be a new operation, as it is at every other coordinator and after a restart.
+//! beyond as many clients as there are remembered operations, and at least [`CLIENTS_MIN`], the first client by name is
+//! forgotten, and a retry of its would be a new operation, as it is at every other coordinator and after a restart.
 
 use crate::effect::Refused;
 use crate::id::{Key, OperationId, RequestId};
@@ -11,6 +11,9 @@ use crate::version::{Content, Version};
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// Clients whose highest forgotten number is kept, however few operations are remembered: some dozen bytes each.
+const CLIENTS_MIN: usize = 1_024;
 
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub(super) struct Operations {
@@ -101,8 +104,9 @@ impl Operations {
         *chosen = Some(version);
     }
 
-    /// It was answered. Without a chosen version nothing happened, and a retry may begin anew.
-    pub(super) fn end(&mut self, id: &OperationId, version: Option<Version>, limit: usize) {
+    /// It was answered. Without a chosen version nothing happened, and a retry may begin anew. True if an older one was
+    /// forgotten for it.
+    pub(super) fn end(&mut self, id: &OperationId, version: Option<Version>, limit: usize) -> bool {
         let operation = self.known.get_mut(id).expect("an operation in flight is known");
         match version {
             Some(version) => {
@@ -113,14 +117,16 @@ impl Operations {
                 self.known.remove(id);
             }
         }
+        let forgets = self.finished.len() > limit;
         while self.finished.len() > limit {
             let oldest = self.finished.pop_front().expect("longer than its limit");
             self.known.remove(&oldest);
             let highest = self.forgotten.entry(oldest.client).or_default();
             *highest = oldest.sequence.max(*highest);
         }
-        while self.forgotten.len() > limit {
+        while self.forgotten.len() > limit.max(CLIENTS_MIN) {
             self.forgotten.pop_first();
         }
+        forgets
     }
 }

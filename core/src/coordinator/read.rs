@@ -10,6 +10,7 @@ use crate::effect::{ClientResponse, Outcome, PhaseKind};
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Found, ReplicaRequest, StampRule, Wanted};
 use crate::quorum::{Tally, Verdict};
+use crate::reach::sometimes;
 use crate::timers::Timer;
 use crate::version::{Content, Record, Version};
 use alloc::vec::Vec;
@@ -28,11 +29,22 @@ impl Coordinator {
         let pending = self.pending(request).expect("checked by the caller");
         match &mut pending.phase {
             Phase::Query(query) => {
+                match query.reported.iter().find(|(home, _)| *home == from) {
+                    Some(_) => sometimes!(cx, "coordinator: a home answers twice"),
+                    None if found.version < query.newest => sometimes!(cx, "coordinator: a home lags behind another"),
+                    None if found.version > query.newest && !query.reported.is_empty() => {
+                        sometimes!(cx, "coordinator: a later answer is newer");
+                    }
+                    None => {}
+                }
                 if query.add(from, found) == Verdict::Reached {
                     self.query_done(cx, request);
                 }
             }
             Phase::Linger { newest, tally } => {
+                if found.version > newest.version {
+                    sometimes!(cx, "coordinator: a newer version after the answer");
+                }
                 let lagging = (found.version < newest.version).then(|| newest.clone());
                 tally.ack(from);
                 let all_answered = tally.silent().next().is_none();
@@ -43,7 +55,9 @@ impl Coordinator {
                     self.end(cx, request);
                 }
             }
-            Phase::AwaitStamp { .. } | Phase::Store { .. } => {}
+            Phase::AwaitStamp { .. } | Phase::Store { .. } => {
+                sometimes!(cx, "coordinator: an answer to a question that is settled");
+            }
         }
     }
 
@@ -54,6 +68,9 @@ impl Coordinator {
         Self::notice_done(cx, pending, &query.tally, PhaseKind::Query, newest);
         match &pending.goal {
             Goal::Write(write) => {
+                if newest < write.floor {
+                    sometimes!(cx, "coordinator: a writer has seen more than a majority");
+                }
                 let floor = newest.max(write.floor);
                 self.choose(cx, request, floor);
             }
@@ -61,8 +78,11 @@ impl Coordinator {
                 let agreed = query.holders().count() >= usize::from(query.tally.needed());
                 if agreed || !blocking_repair {
                     self.answer_read(cx, request);
+                } else if query.content == Some(Content::Tombstone) {
+                    sometimes!(cx, "coordinator: a read writes a deletion back");
+                    self.write_back(cx, request);
                 } else {
-                    cx.sometimes("coordinator: a read writes back");
+                    sometimes!(cx, "coordinator: a read writes back");
                     self.write_back(cx, request);
                 }
             }
@@ -89,6 +109,9 @@ impl Coordinator {
         let laggards: Vec<_> =
             query.reported.iter().filter(|(_, version)| *version < query.newest).map(|&(home, _)| home).collect();
         let tally = query.tally.clone();
+        if response.outcome == Outcome::Missing && record.is_some() {
+            sometimes!(cx, "coordinator: a read finds a deletion");
+        }
         self.answer(cx, request, response);
         match record {
             Some(newest) => self.linger(cx, request, newest, tally, &laggards),
@@ -101,7 +124,11 @@ impl Coordinator {
         for &home in laggards {
             self.repair_in_background(cx, request, home, newest.clone());
         }
-        if tally.silent().next().is_none() || self.lingering >= LINGERING_MAX {
+        let all_answered = tally.silent().next().is_none();
+        if all_answered {
+            sometimes!(cx, "coordinator: every home had answered in time");
+        }
+        if all_answered || self.lingering >= LINGERING_MAX {
             return self.end(cx, request);
         }
         self.lingering += 1;
@@ -113,7 +140,7 @@ impl Coordinator {
 
     /// One message, no answer awaited: the next read tries again if it is lost.
     fn repair_in_background(&mut self, cx: &mut Context<'_>, request: RequestId, home: NodeId, record: Record) {
-        cx.sometimes("coordinator: a laggard is repaired in the background");
+        sometimes!(cx, "coordinator: a laggard is repaired in the background");
         let pending = self.pending(request).expect("only a request in flight repairs");
         // A phase that will never be: the answer counts for nothing.
         let phase = u8::MAX;

@@ -10,6 +10,7 @@ use crate::effect::{ClientResponse, Notice, Outcome, PhaseKind};
 use crate::id::{NodeId, RequestId};
 use crate::message::StampRule;
 use crate::quorum::{Tally, Verdict};
+use crate::reach::sometimes;
 use crate::timers::Timer;
 use crate::version::{Record, Version};
 
@@ -20,7 +21,7 @@ impl Coordinator {
         // A register's tag needs no wall: a majority has just told the highest one.
         let by_wall = matches!(&pending.goal, Goal::Write(Write { stamp: StampRule::Fresh, .. }));
         if by_wall && let Some(at) = cx.shared.stamps.held_until(cx.instant()) {
-            cx.sometimes("coordinator: a write waits for the wall after a restart");
+            sometimes!(cx, "coordinator: a write waits for the wall after a restart");
             cx.shared.timers.set(Timer::Stamps, at);
             return self.await_stamp(request, floor);
         }
@@ -31,12 +32,15 @@ impl Coordinator {
         match chosen {
             Some(version) => {
                 assert!(version > floor, "a new version is above everything its writer has seen");
+                if version.hlc == floor.hlc.successor() && !floor.is_absent() {
+                    sometimes!(cx, "coordinator: a version right above one from a faster clock");
+                }
                 let pending = self.pending(request).expect("only a request in flight chooses");
                 cx.notice(Notice::Chosen { request, key: pending.key.clone(), version });
                 self.store_chosen(cx, request, version);
             }
             None => {
-                cx.sometimes("coordinator: a write waits for a lease");
+                sometimes!(cx, "coordinator: a write waits for a lease");
                 self.await_stamp(request, floor);
             }
         }
@@ -60,6 +64,7 @@ impl Coordinator {
             let pending = self.pending(request).expect("a request that ends stops waiting");
             let Phase::AwaitStamp { floor } = pending.phase else { unreachable!("it waits for a lease") };
             if durable {
+                sometimes!(cx, "coordinator: a write goes on with its lease");
                 self.choose(cx, request, floor);
             } else {
                 let need = pending.needed;
@@ -73,6 +78,9 @@ impl Coordinator {
         let pending = self.pending(request).expect("only a request in flight stores");
         let Goal::Write(write) = &pending.goal else { unreachable!("only writes choose versions") };
         let record = Record { version, content: write.content.clone() };
+        if matches!(record.content, crate::version::Content::Tombstone) {
+            sometimes!(cx, "coordinator: a deletion is stored");
+        }
         let tally = Tally::new(pending.needed, &pending.homes);
         if let Some(id) = pending.id.clone() {
             self.operations.chose(&id, version);
@@ -85,10 +93,16 @@ impl Coordinator {
         let Phase::Store { tally, record, write_back } = &mut pending.phase else { return };
         if held < record.version {
             // It says that it has less than we sent: that is no acknowledgement of anything.
-            return cx.sometimes("coordinator: an acknowledgement of less");
+            return;
+        }
+        if held > record.version {
+            sometimes!(cx, "coordinator: an acknowledgement by a home that holds more");
         }
         if tally.ack(from) != Verdict::Reached {
             return;
+        }
+        if *write_back {
+            sometimes!(cx, "coordinator: a write-back is complete");
         }
         let (version, acks) = (record.version, tally.acks());
         let response = if *write_back {

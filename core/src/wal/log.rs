@@ -12,6 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::format::{Entry, Header, batch_bytes};
+use crate::reach::{Reached, sometimes};
+
 use super::{Batch, BatchId, DiskError, Options, Position, Prepare, SegmentId};
 
 /// Padding is a slice of this: as long as the largest block.
@@ -40,6 +42,7 @@ pub struct Log {
     /// The newest batch holds records and no later batch proves it.
     pub(super) unmarked: bool,
     stopped: bool,
+    pub(super) reached: Reached,
 }
 
 /// A segment with records that are not released.
@@ -133,6 +136,7 @@ impl Log {
             in_flight: None,
             unmarked: false,
             stopped: false,
+            reached: Reached::default(),
         }
     }
 
@@ -170,7 +174,11 @@ impl Log {
 
     /// A batch without records that proves all before it. None unless [`Log::mark_due`].
     pub fn seal_mark(&mut self) -> Option<Batch> {
-        if self.mark_due() { self.seal_any() } else { None }
+        if !self.mark_due() {
+            return None;
+        }
+        sometimes!(self.reached, "log: a mark proves the newest batch");
+        self.seal_any()
     }
 
     fn seal_any(&mut self) -> Option<Batch> {
@@ -178,6 +186,9 @@ impl Log {
             return None;
         }
         let (records, payload) = self.next_batch_size();
+        if (records as usize) < self.pending.entries.len() {
+            sometimes!(self.reached, "log: more waits than one batch holds");
+        }
         let bytes = batch_bytes(records, payload, self.options.block_bytes);
         let (segment, offset, begins, prepare) = match self.room() {
             Some(room) if bytes <= room => (self.held.back()?.id, self.tail?, false, None),
@@ -238,9 +249,20 @@ impl Log {
     /// The segment that the next batch begins, and how to make it if nobody has. None while somebody is at it.
     fn next_segment(&mut self) -> Option<(SegmentId, Option<Prepare>)> {
         match &self.upcoming {
-            Upcoming::Ready(segment) => Some((*segment, None)),
-            Upcoming::Preparing(_) => None,
+            Upcoming::Ready(segment) => {
+                sometimes!(self.reached, "log: a batch begins a segment made ahead");
+                Some((*segment, None))
+            }
+            Upcoming::Preparing(_) => {
+                sometimes!(self.reached, "log: a batch waits for its segment");
+                None
+            }
             Upcoming::None | Upcoming::Refused => {
+                if self.upcoming == Upcoming::Refused {
+                    sometimes!(self.reached, "log: a full disk is asked again");
+                } else if !self.held.is_empty() {
+                    sometimes!(self.reached, "log: a batch makes its segment itself");
+                }
                 let prepare = self.new_segment();
                 Some((prepare.segment, Some(prepare)))
             }
@@ -252,7 +274,11 @@ impl Log {
         self.sequence_next += 1;
         let salt = mix(self.options.salt ^ mix(sequence));
         let segment = SegmentId { sequence, salt, bytes: self.options.segment_bytes };
-        Prepare { segment, from: self.spares.pop_front() }
+        let from = self.spares.pop_front();
+        if from.is_some() {
+            sometimes!(self.reached, "log: a segment is recycled");
+        }
+        Prepare { segment, from }
     }
 
     /// The next segment, to be made ahead of its need on any thread but the one that syncs. Some once for each
@@ -282,10 +308,12 @@ impl Log {
                 Prepared::Ready
             }
             Err(DiskError::Full) => {
+                sometimes!(self.reached, "log: no room for a segment made ahead");
                 self.upcoming = Upcoming::Refused;
                 Prepared::Full
             }
             Err(DiskError::Io | DiskError::Missing) => {
+                sometimes!(self.reached, "log: a segment could not be made");
                 self.stop();
                 Prepared::Stopped
             }
@@ -316,12 +344,14 @@ impl Log {
                 Committed::Synced(self.synced)
             }
             (Err(DiskError::Full), true) => {
+                sometimes!(self.reached, "log: a full disk refuses a batch");
                 self.upcoming = Upcoming::Refused;
                 self.refuse_unsynced();
                 Committed::Refused(self.synced)
             }
             // After a sync that failed the pages may look clean and be lost: a second sync would promise nothing.
             (Err(DiskError::Full), false) | (Err(DiskError::Io | DiskError::Missing), _) => {
+                sometimes!(self.reached, "log: the disk fails and the log stops");
                 self.stop();
                 Committed::Stopped(self.synced)
             }
@@ -374,13 +404,19 @@ impl Log {
             }
             let fits = oldest.whole && oldest.id.bytes == self.options.segment_bytes;
             if fits && self.spares.len() < self.options.spare_segments_max as usize {
+                sometimes!(self.reached, "log: a segment is kept to be recycled");
                 self.spares.push_back(oldest.id);
             } else {
+                sometimes!(self.reached, "log: a segment is given up");
                 surplus.push(oldest.id);
             }
             self.held.pop_front();
         }
         surplus
+    }
+
+    pub(crate) fn take_reached(&mut self) -> Reached {
+        self.reached.take()
     }
 
     /// Bytes of the log that are not released: whole segments, and the newest up to its end. When this passes the

@@ -13,6 +13,8 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::reach::{Reached, sometimes};
+
 use super::format::{self, Header, SECTOR_BYTES};
 use super::log::Held;
 use super::reader::{Batch, Found, Reader};
@@ -156,19 +158,31 @@ struct Walk<'disk, D: ?Sized> {
     /// The newest position in each segment, as far as known.
     last_in: Vec<Position>,
     recovered: Recovered,
+    reached: Reached,
 }
 
 impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
     fn new(reader: Reader<'disk, D>, applied: Position) -> Self {
         let last_in = reader.segments.iter().map(|_| Position::ZERO).collect();
         let recovered = Recovered { last: Position::ZERO, records: 0, lost: Vec::new(), cut: None };
-        Self { reader, applied, start: 0, newest: None, torn: None, last_in, recovered }
+        let reached = Reached::default();
+        Self { reader, applied, start: 0, newest: None, torn: None, last_in, recovered, reached }
     }
 
     fn run(&mut self, on_record: &mut dyn FnMut(Record)) -> Result<(), DiskError> {
         self.start = self.find_start()?;
+        if self.start > 0 {
+            sometimes!(self.reached, "recovery: old segments are skipped unread");
+        }
         while let Some(batch) = self.reader.next_after(self.newest.as_ref(), self.start)? {
+            if self.newest.as_ref().is_some_and(|newest| newest.segment < batch.segment) {
+                sometimes!(self.reached, "recovery: the log goes on in the next segment");
+            }
+            if batch.header.index.is_empty() {
+                sometimes!(self.reached, "recovery: a mark is read");
+            }
             if !self.take(&batch, on_record)? {
+                sometimes!(self.reached, "recovery: the newest batch was never all written");
                 self.recovered.last = batch.header.mark();
                 self.torn = Some(batch);
                 break;
@@ -198,6 +212,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         let damaged = if wanted { self.damaged_records(batch)? } else { Vec::new() };
         let expected = self.newest.as_ref().map_or(self.applied, |newest| newest.header.last()).next();
         if batch.header.first > expected {
+            sometimes!(self.reached, "recovery: batches are missing before a sound one");
             self.lose(Lost { first: expected, last: Some(batch.header.mark()), label: None });
         }
         // A batch was durable if another came after it, or if the store below has some of it.
@@ -206,6 +221,9 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             || self.reader.next_after(Some(batch), self.start)?.is_some();
         if !proven {
             return Ok(false);
+        }
+        if !wanted && !batch.header.index.is_empty() {
+            sometimes!(self.reached, "recovery: a batch that the tree has already");
         }
         if wanted {
             self.hand_over(batch, &damaged, on_record)?;
@@ -234,6 +252,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         let mut damaged = damaged.iter().copied().peekable();
         for (at, (position, from, entry)) in placed(&batch.header).enumerate() {
             if damaged.next_if_eq(&at).is_some() {
+                sometimes!(self.reached, "recovery: a damaged record is named");
                 self.lose(Lost { first: position, last: Some(position), label: Some(entry.label) });
             } else if position > self.applied {
                 // The window may have moved while looking for proof, so these bytes may be a second reading: a disk
@@ -268,6 +287,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         let tail = self.newest.as_ref().map_or(0, |newest| newest.segment);
         let shortened = self.reader.segments[tail.min(self.reader.segments.len())..].iter().any(|s| !s.is_whole());
         if shortened || self.recovered.last < self.applied {
+            sometimes!(self.reached, "recovery: the log ends before what the tree has");
             self.lose(Lost { first: self.recovered.last.next(), last: None, label: None });
         }
     }
@@ -290,13 +310,21 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             self.reader.disk.sync(id)?;
             is_marked = self.write_mark(&newest, block_bytes)?;
         }
+        if is_marked && self.recovered.lost.is_empty() && self.recovered.cut.is_some() {
+            sometimes!(self.reached, "recovery: a mark covers the torn tail");
+        }
+        if self.newest.is_some() && !is_marked {
+            sometimes!(self.reached, "recovery: no room for a mark");
+        }
         if !is_marked && !self.recovered.lost.is_empty() {
+            sometimes!(self.reached, "recovery: a loss without a mark is left as it is");
             return Ok(());
         }
         for (segment, offset) in ends {
             let found = self.reader.segments[segment];
             let is_overwritten = self.newest.as_ref().is_some_and(|n| n.segment == segment && n.offset() == offset);
             if !is_overwritten && offset + u64::from(SECTOR_BYTES) <= found.bytes {
+                sometimes!(self.reached, "recovery: the start of a later segment is cleared");
                 // Even where zeros are read: they may come from an earlier attempt whose sync failed.
                 let zeros = Bytes::from_static(&[0; SECTOR_BYTES as usize]);
                 self.reader.disk.write(found.id, offset, &[zeros])?;
@@ -348,6 +376,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
     fn note_cut(&mut self, segment: usize, offset: u64) -> Result<(), DiskError> {
         if self.recovered.cut.is_none() && self.reader.is_claimed(segment, offset)? {
             let records = self.reader.batch(segment, offset)?.map(|batch| batch.header.index.len() as u32);
+            sometimes!(self.reached, "recovery: a torn batch is cut");
             let segment = self.reader.segments[segment].id;
             self.recovered.cut = Some(Cut { segment, offset: offset as u32, records });
         }
@@ -356,6 +385,7 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
 
     fn log(&self, options: Options) -> Log {
         let mut log = Log::empty(options);
+        log.reached = self.reached;
         let segments = &self.reader.segments;
         log.synced = self.recovered.last.max(self.applied);
         log.appended = log.synced;
@@ -366,8 +396,10 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
         for found in &segments[in_use..] {
             let fits = found.is_whole() && found.id.bytes == log.options.segment_bytes;
             if fits && log.spares.len() < log.options.spare_segments_max as usize {
+                sometimes!(log.reached, "recovery: a segment that was never used is kept");
                 log.spares.push_back(found.id);
             } else {
+                sometimes!(log.reached, "recovery: unused segments wait for the first release");
                 log.held.push_back(Held { id: found.id, last: Position::ZERO, whole: found.is_whole() });
             }
         }
@@ -384,6 +416,9 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             let tail = newest.end().next_multiple_of(u64::from(log.options.block_bytes));
             let found = segments[newest.segment];
             log.tail = (found.is_whole() && tail <= found.bytes).then_some(tail as u32);
+            if log.unmarked {
+                sometimes!(log.reached, "recovery: the newest batch stays unproven");
+            }
         }
         log
     }
