@@ -7,6 +7,7 @@
 //! A call belongs to a connection, and so to one process: if that process dies, the call is reset, and nothing of it is
 //! asked of the next process. A client that gives up closes its connection, and the node learns of it.
 
+use crate::clock::WALL_START;
 use crate::history::Ending;
 use crate::oracle::{Judgement, Monotonic};
 use crate::rng::Dice;
@@ -16,7 +17,8 @@ use bytes::Bytes;
 use quorate_core::effect::{ClientResponse, Notice, Outcome};
 use quorate_core::id::{CallId, NodeId, OperationId};
 use quorate_core::input::{ClientRequest, Command, Consistency};
-use quorate_core::version::Version;
+use quorate_core::time::WallTime;
+use quorate_core::version::{Dot, Hlc, Version};
 use quorate_core::{Effect, Effects, Input};
 use quorate_traces::{Do, FaultKind, Level, Patience, Retry};
 use serde::{Deserialize, Serialize};
@@ -164,6 +166,9 @@ impl World {
         let progress = &mut self.progress[op as usize];
         *progress = Progress { invoke: self.now, floor, via, ..Progress::default() };
         let call = self.call(op, via);
+        if self.ops[op as usize].forged.is_some() {
+            self.audit.fired(FaultKind::ClientForged);
+        }
         if let Some(after) = gone {
             self.audit.fired(FaultKind::ClientGone);
             self.at(self.now + after, via as usize, Event::GaveUp { call });
@@ -207,11 +212,21 @@ impl World {
         self.feed(node as usize, Input::Client { call: id, request });
     }
 
+    /// The version that an operation's calls carry as seen, if any. While a client waits it sees nothing new.
+    pub(crate) fn context_of(&self, op: u32, now: u64) -> Option<Version> {
+        let asked = &self.ops[op as usize];
+        if let Some(ahead) = asked.forged {
+            return Some(forged(now, ahead));
+        }
+        let key = self.op_keys[op as usize];
+        let seen = self.clients[asked.client as usize].seen.iter().find(|(known, _)| *known == key);
+        seen.map(|(_, version)| *version).filter(|_| asked.context)
+    }
+
     fn request(&self, op: u32, call: u32) -> ClientRequest {
         let (asked, progress) = (&self.ops[op as usize], &self.progress[op as usize]);
         let key = self.op_keys[op as usize];
-        let seen = self.clients[asked.client as usize].seen.iter().find(|(known, _)| *known == key);
-        let context = seen.map(|(_, version)| *version).filter(|_| asked.context);
+        let context = self.context_of(op, self.now);
         // Only the retry presents what the first attempt chose.
         let presented = progress.named.filter(|_| progress.outstanding.contains(&call));
         let command = match asked.what {
@@ -285,6 +300,11 @@ impl World {
             Heard::NoConnection => {}
             Heard::Response(response) => {
                 let ClientResponse { outcome, version, acks } = *response;
+                let refused = matches!(outcome, Outcome::Refused(_));
+                if self.ops[op as usize].forged.is_some_and(|ahead| refused || version > forged(self.now, ahead)) {
+                    self.audit.mattered(FaultKind::ClientForged);
+                }
+                let progress = &mut self.progress[op as usize];
                 progress.acks = acks;
                 match outcome {
                     Outcome::Value(value) => return self.read(op, version, Some(value)),
@@ -448,4 +468,10 @@ impl World {
         };
         (0..nodes).map(|step| (from + step) % nodes).find(member).map(|index| NodeId(index as u32 + 1))
     }
+}
+
+/// A version that nobody has chosen, so far ahead of true time.
+fn forged(now: u64, ahead: i64) -> Version {
+    let wall = WallTime::from_micros((WALL_START + now).saturating_add_signed(ahead));
+    Version { hlc: Hlc::of_wall(wall), dot: Dot::default() }
 }

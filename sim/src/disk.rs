@@ -82,6 +82,8 @@ pub struct SimDisk {
     capacity_bytes: u64,
     lying: bool,
     armed: Vec<Fault>,
+    /// Faults that have happened since somebody asked.
+    struck: Vec<Fault>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +106,7 @@ struct Cached {
 impl SimDisk {
     /// An empty disk that can hold segments of this size together.
     pub fn new(capacity_bytes: u64) -> Self {
-        Self { segments: Vec::new(), capacity_bytes, lying: false, armed: Vec::new() }
+        Self { segments: Vec::new(), capacity_bytes, lying: false, armed: Vec::new(), struck: Vec::new() }
     }
 
     /// Lets `fault` happen at the next operation of its kind. Faults of one kind happen in the order they were armed.
@@ -115,6 +117,11 @@ impl SimDisk {
     /// The faults that have not happened yet.
     pub fn armed(&self) -> &[Fault] {
         &self.armed
+    }
+
+    /// The faults that have happened since this was asked last.
+    pub fn take_struck(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.struck)
     }
 
     /// Changes how much the disk holds. Less than it holds now means that nothing more fits.
@@ -231,7 +238,9 @@ impl SimDisk {
     /// Takes the first armed fault that `is` recognises.
     fn strike(&mut self, is: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let at = self.armed.iter().position(is)?;
-        Some(self.armed.remove(at))
+        let fault = self.armed.remove(at);
+        self.struck.push(fault.clone());
+        Some(fault)
     }
 }
 

@@ -3,8 +3,11 @@
 use crate::host::{Doom, Life};
 use crate::network::KINDS;
 use crate::world::{Event, World};
-use quorate_core::id::NodeId;
-use quorate_core::wal::DiskError;
+use quorate_core::Input;
+use quorate_core::id::{Key, NodeId};
+use quorate_core::placement::Placement;
+use quorate_core::wal::{Disk, DiskError};
+use quorate_traces::names::Blob;
 use quorate_traces::{CrashPoint, DiskFate, Fault, FaultKind};
 
 /// Rot waits for a moment at which the log can tell it from a torn tail, and looks again after so long.
@@ -41,14 +44,34 @@ impl World {
         let kind = fault.kind();
         let now = self.now;
         match fault {
-            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Ring { .. } => self.cut(&fault, true),
+            Fault::Partition { .. }
+            | Fault::OneWay { .. }
+            | Fault::Ring { .. }
+            | Fault::RackCut { .. }
+            | Fault::RegionCut { .. }
+            | Fault::HomesCut { .. } => self.cut(&fault, true),
             Fault::Flap { .. } => self.flap(number, true),
             Fault::Filter { .. }
             | Fault::Loss { .. }
             | Fault::Duplicate { .. }
             | Fault::Replay { .. }
             | Fault::Corrupt { .. }
+            | Fault::Throttle { .. }
+            | Fault::LargeLost { .. }
             | Fault::SlowLink { .. } => self.set_weather(&fault, true),
+            Fault::Reset { a, b } => self.reset(index(a), index(b)),
+            Fault::SlowNode { n, by, .. } => self.hosts[index(n)].slow_inputs.0 += by,
+            Fault::ReadFails { n, down } => {
+                self.crash(index(n), DiskFate::KeepUnsynced, down);
+                self.hosts[index(n)].disk.arm(crate::disk::Fault::ReadFails);
+            }
+            Fault::CreateFails { n, down } => self.arm(index(n), crate::disk::Fault::CreateFails, down),
+            Fault::Truncate { n, file, left, down } => {
+                if !self.is_founded() {
+                    return;
+                }
+                self.truncate(index(n), file, left, down);
+            }
             Fault::Crash { n, point, disk, down } => self.doom(index(n), Doom { point, disk, down }),
             Fault::PowerLoss { disk, down } => {
                 for node in 0..self.hosts.len() {
@@ -78,7 +101,6 @@ impl World {
                 };
                 self.harm(index(n));
                 self.hosts[index(n)].disk.arm(fault);
-                self.audit.mattered(kind);
             }
             Fault::Wipe { n, down } => {
                 if !self.is_founded() {
@@ -127,13 +149,24 @@ impl World {
         let fault = self.plan.faults[number].fault.clone();
         let now = self.now;
         match &fault {
-            Fault::Partition { .. } | Fault::OneWay { .. } | Fault::Ring { .. } => self.cut(&fault, false),
+            Fault::Partition { .. }
+            | Fault::OneWay { .. }
+            | Fault::Ring { .. }
+            | Fault::RackCut { .. }
+            | Fault::RegionCut { .. }
+            | Fault::HomesCut { .. } => self.cut(&fault, false),
             Fault::Filter { .. }
             | Fault::Loss { .. }
             | Fault::Duplicate { .. }
             | Fault::Replay { .. }
             | Fault::Corrupt { .. }
+            | Fault::Throttle { .. }
+            | Fault::LargeLost { .. }
             | Fault::SlowLink { .. } => self.set_weather(&fault, false),
+            Fault::SlowNode { n, by, .. } => {
+                let each = &mut self.hosts[index(*n)].slow_inputs.0;
+                *each = each.saturating_sub(*by);
+            }
             Fault::DiskFull { n, .. } => self.hosts[index(*n)].disk.set_capacity(u64::MAX),
             Fault::SlowDisk { n, by, .. } => {
                 let host = &mut self.hosts[index(*n)];
@@ -152,6 +185,10 @@ impl World {
             | Fault::Misdirect { .. }
             | Fault::Wipe { .. }
             | Fault::Restore { .. }
+            | Fault::Reset { .. }
+            | Fault::ReadFails { .. }
+            | Fault::CreateFails { .. }
+            | Fault::Truncate { .. }
             | Fault::ClockStep { .. }
             | Fault::ClockDrift { .. } => {}
         }
@@ -176,7 +213,55 @@ impl World {
                 let all = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
                 all.filter(|&(a, b)| a != b && apart(a, b) > 1).collect()
             }
+            Fault::RackCut { rack: place, .. } | Fault::RegionCut { region: place, .. } => {
+                let cluster = &self.plan.shape.cluster;
+                let is_rack = matches!(fault, Fault::RackCut { .. });
+                let places = if is_rack { cluster.racks } else { cluster.regions };
+                let inside = |node: u32| node % places.max(1) == *place;
+                self.links_where(|a, b| inside(a) != inside(b))
+            }
+            Fault::HomesCut { key, .. } => {
+                let homes = self.homes_of(key);
+                self.links_where(|a, b| homes.contains(&a) || homes.contains(&b))
+            }
             _ => Vec::new(),
+        }
+    }
+
+    fn links_where(&self, is: impl Fn(u32, u32) -> bool) -> Vec<(u32, u32)> {
+        let nodes = self.hosts.len() as u32;
+        let all = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
+        all.filter(|&(a, b)| a != b && is(a, b)).collect()
+    }
+
+    /// The homes of a key, which need not be one that clients ask for.
+    fn homes_of(&self, key: &Blob) -> Vec<u32> {
+        let Ok(key) = Key::new(key.0.clone()) else { return Vec::new() };
+        let Some(keyspace) = self.founding.keyspace(key.bytes()) else { return Vec::new() };
+        let placement = Placement::of(&self.founding);
+        placement.preference_list(&key, keyspace.n).iter().map(|home| home.0 - 1).collect()
+    }
+
+    /// The connection of two nodes breaks, and both are told.
+    fn reset(&mut self, a: usize, b: usize) {
+        self.network.break_connection(a as u32, b as u32);
+        for (node, peer) in [(a, b), (b, a)] {
+            if self.hosts[node].running().is_some() && self.hosts[node].paused_until.is_none() {
+                self.feed(node, Input::PeerLost { peer: NodeId(peer as u32 + 1) });
+            }
+        }
+    }
+
+    /// One file of a log loses its end while its node is down.
+    fn truncate(&mut self, node: usize, file: u64, left: u32, down: u64) {
+        self.harm(node);
+        self.crash(node, DiskFate::LoseUnsynced, down);
+        let disk = &mut self.hosts[node].disk;
+        let files = disk.list().unwrap_or_default();
+        let Some(&segment) = files.get((file % files.len().max(1) as u64) as usize) else { return };
+        let bytes = u64::from(segment.bytes) * u64::from(left) / 1_000_000;
+        if disk.truncate(segment, bytes) {
+            self.audit.mattered(FaultKind::Truncate);
         }
     }
 
@@ -226,6 +311,8 @@ impl World {
                     weather.filtered = if on { weather.filtered | 1 << bit } else { weather.filtered & !(1 << bit) };
                 }
             }
+            Fault::Throttle { bytes, .. } => one_more_or_less(&mut weather.throttles, *bytes, on),
+            Fault::LargeLost { bytes, .. } => one_more_or_less(&mut weather.longest, *bytes, on),
             Fault::SlowLink { by, .. } => slow.into_iter().for_each(|link| weather.slow_down(link, *by, on)),
             _ => unreachable!("no weather"),
         }
@@ -260,13 +347,8 @@ impl World {
     }
 
     fn arm(&mut self, node: usize, fault: crate::disk::Fault, down: u64) {
-        let kind = match fault {
-            crate::disk::Fault::SyncFails { .. } => FaultKind::SyncFails,
-            _ => FaultKind::WriteFails,
-        };
         self.hosts[node].disk.arm(fault);
         self.hosts[node].down_after_stop = down;
-        self.audit.mattered(kind);
     }
 
     /// From now on this disk may have lost what it had.
@@ -301,6 +383,14 @@ impl World {
         if let Fault::Restore { n, .. } = self.plan.faults[number].fault {
             self.hosts[index(n)].back_up(number as u32);
         }
+    }
+}
+
+fn one_more_or_less(list: &mut Vec<u64>, limit: u64, more: bool) {
+    if more {
+        list.push(limit);
+    } else if let Some(at) = list.iter().position(|known| *known == limit) {
+        list.swap_remove(at);
     }
 }
 

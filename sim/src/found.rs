@@ -13,7 +13,7 @@ pub(crate) fn founding_of(plan: &Plan) -> Result<Founding, String> {
     let cluster = &plan.shape.cluster;
     let member = |index: u32| Member {
         id: NodeId(index + 1),
-        zone: "z".to_owned(),
+        zone: format!("z{}", index % cluster.regions.max(1)),
         rack: format!("r{}", index % cluster.racks.max(1)),
     };
     let keyspaces = cluster.keyspaces.iter().map(|keyspace| Keyspace {

@@ -11,7 +11,7 @@ use crate::tree::SimTree;
 use crate::world::Event;
 use quorate_core::Node;
 use quorate_core::config::{Config, Founding};
-use quorate_core::id::{Incarnation, NodeId};
+use quorate_core::id::{Boot, Incarnation, NodeId};
 use quorate_core::store::{OpenError, Store};
 use quorate_core::wal::{self, Batch, DiskError, Position, Prepare};
 use quorate_traces::{ClockPlan, CrashPoint, DiskFate, DiskPlan};
@@ -33,8 +33,12 @@ pub(crate) struct Host {
     pub(crate) backlog: Vec<Event>,
     /// Added to every disk operation.
     pub(crate) slow_by: u64,
+    /// How long it takes for each input, and until when it is at the last one.
+    pub(crate) slow_inputs: (u64, u64),
     /// How long it stays down when its disk has failed it.
     pub(crate) down_after_stop: u64,
+    /// Life and boot that its messages named last, and which process said so.
+    pub(crate) spoke_as: Option<(Incarnation, Boot, u32)>,
     /// A crash that waits for its moment.
     pub(crate) doom: Option<Doom>,
     /// Its disk was harmed on purpose: it may recover less than it had, and stay out.
@@ -114,7 +118,9 @@ impl Host {
             paused_until: None,
             backlog: Vec::new(),
             slow_by: 0,
+            slow_inputs: (0, 0),
             down_after_stop: 0,
+            spoke_as: None,
             doom: None,
             harmed: false,
             incarnation: Incarnation(0),
@@ -185,6 +191,19 @@ impl Host {
             batches_unflushed: 0,
         }));
         Ok((start, opened.lost))
+    }
+
+    /// When a slow machine can take its next input, if that is later than now. Otherwise it takes this one.
+    pub(crate) fn busy(&mut self, now: u64) -> Option<u64> {
+        let (each, until) = &mut self.slow_inputs;
+        if *each == 0 {
+            return None;
+        }
+        if now < *until {
+            return Some(*until);
+        }
+        *until = now + *each;
+        None
     }
 
     /// The process dies. What was not synced survives as `fate` says, the tree as its stream says.

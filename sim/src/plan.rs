@@ -87,6 +87,12 @@ impl Scenario {
                 | K::Replay
                 | K::Corrupt
                 | K::SlowLink
+                | K::RackCut
+                | K::RegionCut
+                | K::HomesCut
+                | K::Throttle
+                | K::LargeLost
+                | K::Reset
         );
         let disk = matches!(
             kind,
@@ -101,6 +107,9 @@ impl Scenario {
                 | K::Wipe
                 | K::Restore
                 | K::Lying
+                | K::ReadFails
+                | K::CreateFails
+                | K::Truncate
         );
         match self {
             Self::Default | Self::Unlimited => true,
@@ -200,6 +209,44 @@ mod tests {
             let void = matches!(kind, FaultKind::Lying | FaultKind::Misdirect);
             let least = if void { 5 } else { 40 };
             assert!(seeds_with[kind as usize] >= least, "{}: {}", kind.name(), seeds_with[kind as usize]);
+        }
+    }
+
+    #[test]
+    fn every_peculiarity_of_load_is_drawn_in_one_seed_of_twenty() {
+        use quorate_core::placement::{SLOTS, slot};
+        use quorate_traces::{Do, Op};
+        use std::collections::BTreeMap;
+        let mut seeds_with: BTreeMap<&str, u32> = BTreeMap::new();
+        for seed in 0..1_000 {
+            let plan = draw(seed, &DrawOptions::default());
+            let width = SLOTS / plan.shape.cluster.partitions;
+            let values: Vec<&[u8]> = plan.ops.iter().filter_map(|op| Some(&op.value.as_ref()?.0[..])).collect();
+            let of_key = |op: &Op| plan.ops.iter().filter(|other| other.key == op.key).count();
+            let border = |op: &Op| [0, width - 1].contains(&(slot(&op.key.0) % width)) && of_key(op) > 1;
+            let repeated = values.iter().enumerate().any(|(at, value)| values[..at].contains(value));
+            for (what, holds) in [
+                ("one hot key", plan.ops.iter().any(|op| 2 * of_key(op) > plan.ops.len())),
+                ("repeated values", repeated),
+                ("empty value", values.contains(&&b""[..])),
+                ("1 MiB", values.iter().any(|value| value.len() == 1 << 20)),
+                ("too large", values.iter().any(|value| value.len() > plan.shape.patience.value_bytes_max as usize)),
+                ("longest key", plan.ops.iter().any(|op| op.key.0.len() == quorate_core::id::Key::BYTES_MAX)),
+                ("shortest key", plan.ops.iter().any(|op| op.key.0.len() == 1)),
+                ("key on a border", plan.ops.iter().any(border)),
+                ("deletes", plan.ops.iter().any(|op| op.what == Do::Delete)),
+                ("contexts", plan.ops.iter().any(|op| op.context)),
+                ("forged versions", plan.ops.iter().any(|op| op.forged.is_some())),
+                ("abandoned", plan.ops.iter().any(|op| op.gone.is_some())),
+                ("retries", plan.ops.iter().any(|op| op.retry.is_some())),
+            ] {
+                *seeds_with.entry(what).or_default() += u32::from(holds);
+            }
+        }
+        for (what, seeds) in seeds_with {
+            // A key of one byte needs a keyspace without prefix, which leaves no name to the others.
+            let least = if what == "shortest key" { 1 } else { 50 };
+            assert!(seeds >= least, "{what}: {seeds} of 1,000");
         }
     }
 

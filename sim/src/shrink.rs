@@ -2,8 +2,8 @@
 //!
 //! Delta debugging (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002) over the
 //! schedule: faults first, then operations, each time in halves, quarters and so on down to single records; then what is
-//! left is made simpler (values, levels, contexts, clocks, latencies, nodes). A smaller plan counts only if it breaks
-//! the same promise.
+//! left is made simpler (keys, clients, values, levels, contexts, durations, clocks, latencies, nodes). A smaller plan
+//! counts only if it breaks the same promise.
 //!
 //! Since every stream of chance is split by purpose and link, taking a record out leaves the others where they were.
 
@@ -11,7 +11,11 @@ use crate::Stopwatch;
 use crate::oracle::Property;
 use crate::report::Report;
 use crate::run::{decisions, run};
+use quorate_traces::names::Blob;
 use quorate_traces::{ClockPlan, FaultKind, Latency, Level, Plan, Scheduler};
+
+/// Values up to so many bytes are left as they are.
+const SHORT: usize = 12;
 
 /// A failing plan, made small.
 #[derive(Clone, Debug)]
@@ -93,7 +97,7 @@ impl Search<'_> {
     fn decree(&mut self) {
         let is_rate = |kind| {
             use FaultKind as K;
-            matches!(kind, K::Loss | K::Filter | K::Corrupt | K::Duplicate | K::Replay)
+            matches!(kind, K::Loss | K::Filter | K::Corrupt | K::Duplicate | K::Replay | K::LargeLost)
         };
         if !self.best.faults.iter().any(|record| is_rate(record.fault.kind())) {
             return;
@@ -132,12 +136,14 @@ impl Search<'_> {
 
     /// Tries plainer settings, one after the other.
     fn simplify(&mut self) {
-        let changes: [&dyn Fn(&mut Plan); 9] = [
+        let changes: [&dyn Fn(&mut Plan); 11] = [
             &|plan| plan.shape.scheduler = Scheduler::Latency,
             &|plan| plan.shape.clocks.fill(ClockPlan { skew: 0, drift_ppm: 0, tick: 1 }),
             &|plan| plan.shape.net.latency = Latency::Uniform { min: 1_000, max: 1_000 },
             &|plan| plan.shape.net.client_latency = Latency::Uniform { min: 1, max: 1 },
             &|plan| (plan.shape.net.rack_penalty, plan.shape.net.bandwidth) = (0, 0),
+            &|plan| plan.shape.net.region_penalty = 0,
+            &|plan| plan.shape.phases.ask_twice = false,
             &|plan| plan.shape.disk.write = Latency::Uniform { min: 10, max: 10 },
             &|plan| plan.shape.disk.sync = Latency::Uniform { min: 100, max: 100 },
             &|plan| plan.shape.disk.flush_after_batches = 1_000,
@@ -152,13 +158,38 @@ impl Search<'_> {
             let mut plainer = self.best.clone();
             let op = &mut plainer.ops[at];
             (op.level, op.context, op.gone, op.retry, op.id) = (Level::Keyspace, false, None, None, false);
+            op.forged = None;
             self.try_plan(plainer);
         }
         self.shorten();
+        self.fewer_names();
         self.drop_nodes();
     }
 
-    /// Faults end sooner, by halves.
+    /// Fewer keys and clients, and values as short as can be.
+    fn fewer_names(&mut self) {
+        for at in 0..self.best.ops.len() {
+            let mut plainer = self.best.clone();
+            plainer.ops[at].key = plainer.ops[0].key.clone();
+            self.try_plan(plainer);
+            let mut plainer = self.best.clone();
+            if let Some(short) = short_name(&plainer, at) {
+                let long = std::mem::replace(&mut plainer.ops[at].key, short.clone());
+                plainer.ops.iter_mut().filter(|op| op.key == long).for_each(|op| op.key = short.clone());
+                self.try_plan(plainer);
+            }
+            let mut plainer = self.best.clone();
+            plainer.ops[at].client = plainer.ops[0].client;
+            self.try_plan(plainer);
+            let mut plainer = self.best.clone();
+            if plainer.ops[at].value.as_ref().is_some_and(|value| value.0.len() > SHORT) {
+                plainer.ops[at].value = Some(Blob::text(&format!("v{at}")));
+                self.try_plan(plainer);
+            }
+        }
+    }
+
+    /// Faults end sooner and nodes come back sooner, by halves.
     fn shorten(&mut self) {
         for at in 0..self.best.faults.len() {
             while let Some(until) = self.best.faults[at].fault.until() {
@@ -167,6 +198,14 @@ impl Search<'_> {
                 let mut shorter = self.best.clone();
                 shorter.faults[at].fault.set_until(half);
                 if half <= begin || !self.try_plan(shorter) {
+                    break;
+                }
+            }
+            loop {
+                let mut shorter = self.best.clone();
+                let Some(down) = shorter.faults[at].fault.down_mut() else { break };
+                *down /= 2;
+                if !self.try_plan(shorter) {
                     break;
                 }
             }
@@ -190,6 +229,14 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// Another key of the same keyspace for one that is long.
+fn short_name(plan: &Plan, at: usize) -> Option<Blob> {
+    let key = &plan.ops[at].key.0;
+    let keyspaces = plan.shape.cluster.keyspaces.iter().filter(|keyspace| key.starts_with(keyspace.prefix.as_bytes()));
+    let prefix = &keyspaces.max_by_key(|keyspace| keyspace.prefix.len())?.prefix;
+    (key.len() > prefix.len() + SHORT).then(|| Blob::text(&format!("{prefix}s{at}")))
 }
 
 fn records(plan: &Plan) -> usize {

@@ -59,9 +59,24 @@ impl World {
         let Life::Up(running) = &mut host.life else { return };
         if let Some(prepare) = running.store.prepare() {
             running.preparing = Some(prepare);
-            let wait = host.stream.latency(&self.plan.shape.disk.sync) + host.slow_by;
+            // A new file is filled with zeros first: that takes far longer than a sync.
+            let wait = 3 * host.stream.latency(&self.plan.shape.disk.sync) + host.slow_by;
             let generation = host.generation;
             self.at(self.now + wait, node, Event::Prepared { node: node as u32, generation });
+        }
+    }
+
+    /// What the store and the disk of a node have to tell the audit.
+    pub(crate) fn note_reached(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        if let Life::Up(running) = &mut host.life {
+            let reached = running.store.take_reached();
+            if !reached.is_empty() {
+                reached.words().for_each(|words| self.audit.mark(words.into()));
+            }
+        }
+        for fault in host.disk.take_struck() {
+            self.audit.mattered(kind_of(&fault));
         }
     }
 
@@ -74,8 +89,9 @@ impl World {
         }
         match running.store.prepared(result) {
             wal::Prepared::Ready | wal::Prepared::Full => self.seal(node),
-            wal::Prepared::Stopped => self.fail_stop(node),
+            wal::Prepared::Stopped => return self.fail_stop(node),
         }
+        self.note_reached(node);
     }
 
     /// The batch in flight is synced, and the node learns of it.
@@ -185,6 +201,7 @@ impl World {
         if self.hosts[node].running().is_none() {
             return;
         }
+        self.note_reached(node);
         let unread = self.hosts[node].backlog.iter().filter(|event| matches!(event, Event::Deliver { .. })).count();
         self.flying -= unread as u64;
         self.hosts[node].die(fate);
@@ -266,6 +283,8 @@ impl World {
             let words = format!("{} cannot open its store, but nothing harmed its disk: {error}", node_name(node));
             return self.break_promise(Property::HonestLog, None, words, &[]);
         }
+        self.note_reached(node);
+        let host = &mut self.hosts[node];
         self.audit.mark("host: the store could not be opened".into());
         host.open_failures += 1;
         if host.is_given_up() {
@@ -274,5 +293,17 @@ impl World {
         let generation = host.generation;
         let at = self.now + REOPEN_AFTER;
         self.at(at, node, Event::Restart { node: node as u32, generation });
+    }
+}
+
+/// Which kind of record armed a fault of the disk.
+fn kind_of(fault: &crate::disk::Fault) -> FaultKind {
+    use crate::disk::Fault;
+    match fault {
+        Fault::CreateFails => FaultKind::CreateFails,
+        Fault::WriteFails { .. } => FaultKind::WriteFails,
+        Fault::SyncFails { .. } => FaultKind::SyncFails,
+        Fault::ReadFails => FaultKind::ReadFails,
+        Fault::WriteMisdirected { .. } | Fault::ReadMisdirected { .. } => FaultKind::Misdirect,
     }
 }

@@ -1,14 +1,14 @@
 //! One input of one node: what it does to the node, and how its effects are carried out.
 
 use crate::host::Life;
-use crate::network::kind_of;
-use crate::oracle::{Broken, Judgement, Property, Violation, node_name};
+use crate::network::{Fate, kind_of};
+use crate::oracle::{Broken, Judgement, Property, Violation, node_name, show};
 use crate::world::{Event, World};
 use bytes::{Bytes, BytesMut};
 use quorate_core::durable::{StoreOp, StoreOutcome};
 use quorate_core::effect::{ClientResponse, Notice, Outcome, PhaseKind};
 use quorate_core::id::{CallId, Key, NodeId, RequestId, StoreToken};
-use quorate_core::message::Message;
+use quorate_core::message::{Body, Message, ReplicaRequest, Sender};
 use quorate_core::time::Now;
 use quorate_core::version::{Actor, Content, Version};
 use quorate_core::{Effect, Effects, Input, Standing, wire};
@@ -45,6 +45,7 @@ impl World {
         }
         self.seal(node);
         self.wake_later(node);
+        self.note_reached(node);
     }
 
     /// One input. False if the node died of it, or the run is over.
@@ -128,12 +129,18 @@ impl World {
     }
 
     fn send(&mut self, node: usize, to: NodeId, message: &Message) {
+        self.boot_is_new(node, &message.sender);
         let cluster = self.founding.cluster();
         let bytes = wire::encode(cluster, 0, message).into_bytes();
         let to = to.0 - 1;
-        let (name, fate) = self.network.send(self.now, node as u32, to, kind_of(&message.body), bytes.len());
+        let (name, mut fate) = self.network.send(self.now, node as u32, to, kind_of(&message.body), bytes.len());
+        if let (Some(asked), Body::Replica(ReplicaRequest::Query { request, .. })) = (&mut self.asked, &message.body)
+            && asked.insert((node as u32, to, request.boot.0, request.counter))
+        {
+            fate = Fate::default();
+        }
         if let Some(kind) = fate.because
-            && fate.first.is_none_or(|_| kind == FaultKind::SlowLink)
+            && (fate.first.is_none() || fate.second.is_some() || delays(kind))
         {
             self.audit.mattered(kind);
         }
@@ -150,6 +157,20 @@ impl World {
                 None => bytes,
             };
             self.at(at, to as usize, Event::Deliver { name, bytes, flipped, repeated: false });
+        }
+    }
+
+    /// A1, of boots: no two processes of one life speak under the same number.
+    fn boot_is_new(&mut self, node: usize, sender: &Sender) {
+        let host = &mut self.hosts[node];
+        let now = (sender.incarnation, sender.boot, host.generation);
+        let before = host.spoke_as.replace(now);
+        let repeats = before.is_some_and(|(incarnation, boot, generation)| {
+            incarnation == sender.incarnation && boot >= sender.boot && generation != host.generation
+        });
+        if repeats && !host.harmed && !self.plan.shape.phases.durability_void {
+            let words = format!("{} speaks under boot {} again after a restart", node_name(node), sender.boot.0);
+            self.break_promise(Property::UniqueDots, None, words, &[]);
         }
     }
 
@@ -278,6 +299,14 @@ impl World {
         assert_eq!(self.op_keys[op as usize] as usize, key, "requests are counted as coordinators count them");
         let judgement = self.oracles.answers.chose(node, self.hosts[node].generation, op, version);
         self.judge(Some(key), &[op], judgement);
+        let progress = &self.progress[op as usize];
+        // Of an operation that is done its client may have seen more since.
+        let seen = self.context_of(op, progress.invoke).filter(|_| !progress.is_done());
+        if let Some(seen) = seen.filter(|seen| version <= *seen) {
+            let words =
+                format!("op {op} had seen {} and was given {}, which buries nothing", show(seen), show(version));
+            self.break_promise(Property::NothingVanishes, Some(key), words, &[op]);
+        }
         if self.progress[op as usize].is_failed() {
             self.oracles.values.failed(key, version);
         }
@@ -294,6 +323,10 @@ impl World {
             }
         }
     }
+}
+
+fn delays(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::SlowLink | FaultKind::Throttle)
 }
 
 fn flip(bytes: &Bytes, bit: u64) -> Bytes {

@@ -28,6 +28,7 @@ use quorate_core::wal::Position;
 use quorate_core::{Effects, Input, wire};
 use quorate_traces::{Checkpoint, FaultKind, NodeTrace, Plan, Scheduler};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How many events between two checkpoints of the digest, each with one node's state in it.
 const CHECKPOINT_EVENTS: u64 = 1_024;
@@ -108,6 +109,8 @@ pub(crate) struct World {
     pub(crate) oracles: Oracles,
     pub(crate) violations: Vec<Violation>,
     pub(crate) phase: Phase,
+    /// Questions of last reads that were lost once: link, boot and request. Absent while none has to be.
+    pub(crate) asked: Option<BTreeSet<(u32, u32, u64, u64)>>,
     pub(crate) audit: Audit,
     pub(crate) digest: Digest,
     pub(crate) events: u64,
@@ -135,6 +138,7 @@ impl World {
         let mut ties = Stream::new(seed, Purpose::Ties, 0);
         let tie_seed = ties.word();
         let priorities = (0..nodes).map(|_| ties.half_word() >> 9).collect();
+        let places = (shape.cluster.racks, shape.cluster.regions);
         let mut world = Self {
             config,
             founding,
@@ -144,7 +148,7 @@ impl World {
             priorities,
             changes: 0,
             hosts: (0..nodes).map(|node| Host::new(seed, node, &shape.clocks[node as usize])).collect(),
-            network: Network::new(seed, nodes, shape.cluster.racks, &shape.net, &shape.scheduler, &plan.directives),
+            network: Network::new(seed, nodes, places, &shape.net, &shape.scheduler, &plan.directives),
             flying: 0,
             clients: vec![Client::default(); clients as usize],
             client_seed: Stream::new(seed, Purpose::Client, 0).word(),
@@ -156,6 +160,7 @@ impl World {
             keys,
             violations: Vec::new(),
             phase: Phase::Faults,
+            asked: None,
             audit: Audit::of(plan),
             digest: Digest::default(),
             events: 0,
@@ -329,6 +334,12 @@ impl World {
             self.hosts[node].backlog.push(event);
             return;
         }
+        if let Some(node) = concerned
+            && let Some(later) = self.hosts[node].busy(self.now)
+        {
+            self.audit.mattered(FaultKind::SlowNode);
+            return self.at(later, node, event);
+        }
         match event {
             Event::Deliver { name, bytes, flipped, repeated } => self.deliver(name, bytes, flipped, repeated),
             Event::Wake { node, .. } => self.wake(node as usize),
@@ -340,6 +351,7 @@ impl World {
                 if let Life::Up(running) = life {
                     running.flushed(position, disk);
                 }
+                self.note_reached(node as usize);
             }
             Event::Restart { node, generation } => {
                 let host = &self.hosts[node as usize];
@@ -369,6 +381,9 @@ impl World {
         if let Some(kind) = self.network.cut_at_arrival(&name) {
             return self.audit.mattered(kind);
         }
+        if !repeated && self.network.was_broken(&name) {
+            return self.audit.mattered(FaultKind::Reset);
+        }
         let to = name.to as usize;
         if self.hosts[to].running().is_none() {
             return self.audit.mattered(FaultKind::Crash);
@@ -384,9 +399,6 @@ impl World {
         if flipped {
             let words = format!("{} was damaged on the way and was not refused", name.public());
             return self.break_promise(Property::SoundFrames, None, words, &[]);
-        }
-        if repeated {
-            self.audit.mattered(FaultKind::Duplicate);
         }
         self.feed(to, Input::Message { from: NodeId(name.from + 1), message });
     }

@@ -1,8 +1,10 @@
 //! The committed traces: each comes to what it says, and the page that lists them is up to date.
 
-use quorate_sim::run;
+use quorate_sim::failure::trace;
+use quorate_sim::plan::Scenario;
+use quorate_sim::{DrawOptions, draw, run};
 use quorate_traces::corpus::{CORPUS_BYTES_MAX, TRACE_BYTES_MAX, index, load_all};
-use quorate_traces::{FaultKind, VerdictWord};
+use quorate_traces::{FaultKind, Origin, PlanTrace, VerdictWord};
 use std::path::Path;
 
 fn folder() -> &'static Path {
@@ -49,4 +51,23 @@ fn the_page_that_lists_them_is_up_to_date() {
         std::fs::write(&file, &page).expect("the page can be written");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page, "see the page's own first paragraph");
+}
+
+#[test]
+fn a_trace_needs_no_generator() {
+    // What the same seed draws when the generator is asked for something else, as another version of it might.
+    let other = DrawOptions { ops: Some(7), ..DrawOptions::default() };
+    for seed in 0..10 {
+        let plan = draw(seed, &DrawOptions::default());
+        assert_ne!(draw(seed, &other), plan);
+        let report = run(&plan);
+        let trace = trace("kept", "", &plan, &report, Origin { seed, ..Origin::default() });
+        let again = PlanTrace::read(&trace.write()).expect("what is written can be read");
+        assert_eq!(run(&again.plan), report);
+    }
+    // The committed traces were drawn by generators of their own days, and none of them is what its seed draws now.
+    for committed in load_all(folder()).expect("the corpus can be read") {
+        let scenario = Scenario::from_name(&committed.trace.plan.scenario).expect("a scenario that still exists");
+        assert_ne!(draw(committed.trace.origin.seed, &DrawOptions::of(scenario)), committed.trace.plan);
+    }
 }

@@ -4,7 +4,7 @@
 //! period are lost, which unsynced sectors survive a crash) the record carries the rate or the bits, and the run's
 //! streams decide the rest; so taking one record out changes nothing about the others.
 
-use crate::names;
+use crate::names::{self, Blob};
 use quorate_core::id::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -284,6 +284,88 @@ pub enum Fault {
         /// How much too fast, in parts per million.
         ppm: i64,
     },
+    /// Nothing passes between one rack and the others.
+    RackCut {
+        /// Which.
+        rack: u32,
+        /// Its end.
+        until: u64,
+    },
+    /// Nothing passes between one region and the others.
+    RegionCut {
+        /// Which.
+        region: u32,
+        /// Its end.
+        until: u64,
+    },
+    /// Every home of a key is cut off from every other node.
+    HomesCut {
+        /// Whose homes.
+        key: Blob,
+        /// Its end.
+        until: u64,
+    },
+    /// Every link carries only so many bytes a second; what is more waits in line.
+    Throttle {
+        /// Bytes per second of each link.
+        bytes: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// Small messages pass and large ones do not.
+    LargeLost {
+        /// The longest that passes, in bytes.
+        bytes: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// The connection of two nodes breaks: what is on its way is lost, and both are told.
+    Reset {
+        /// One of them.
+        #[serde(with = "names::node")]
+        a: NodeId,
+        /// The other.
+        #[serde(with = "names::node")]
+        b: NodeId,
+    },
+    /// A node takes its time for everything that it is told.
+    SlowNode {
+        /// Which.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// For each input.
+        by: u64,
+        /// Its end.
+        until: u64,
+    },
+    /// A node's process dies, and the first read of its next start fails.
+    ReadFails {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// How long it stays down.
+        down: u64,
+    },
+    /// The next log segment cannot be made; the node stops and restarts from its disk.
+    CreateFails {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// How long it stays down.
+        down: u64,
+    },
+    /// A node dies, and one file of its log has lost its end.
+    Truncate {
+        /// Whose.
+        #[serde(with = "names::node")]
+        n: NodeId,
+        /// Which of its files, modulo their number.
+        file: u64,
+        /// How much of it is left, in millionths.
+        left: u32,
+        /// How long the node stays down.
+        down: u64,
+    },
 }
 
 macro_rules! kinds {
@@ -362,6 +444,28 @@ kinds! {
     ClientGone = "client-gone",
     /// A client that asks again: [`crate::Op::retry`].
     ClientRetry = "client-retry",
+    /// See [`Fault::RackCut`].
+    RackCut = "rack-cut",
+    /// See [`Fault::RegionCut`].
+    RegionCut = "region-cut",
+    /// See [`Fault::HomesCut`].
+    HomesCut = "homes-cut",
+    /// See [`Fault::Throttle`].
+    Throttle = "throttle",
+    /// See [`Fault::LargeLost`].
+    LargeLost = "large-lost",
+    /// See [`Fault::Reset`].
+    Reset = "reset",
+    /// See [`Fault::SlowNode`].
+    SlowNode = "slow-node",
+    /// See [`Fault::ReadFails`].
+    ReadFails = "read-fails",
+    /// See [`Fault::CreateFails`].
+    CreateFails = "create-fails",
+    /// See [`Fault::Truncate`].
+    Truncate = "truncate",
+    /// A client that presents a version which nobody has given it: [`crate::Op::forged`].
+    ClientForged = "client-forged",
 }
 
 impl FaultKind {
@@ -400,6 +504,16 @@ impl Fault {
             Self::ClockStep { .. } => FaultKind::ClockStep,
             Self::ClockFreeze { .. } => FaultKind::ClockFreeze,
             Self::ClockDrift { .. } => FaultKind::ClockDrift,
+            Self::RackCut { .. } => FaultKind::RackCut,
+            Self::RegionCut { .. } => FaultKind::RegionCut,
+            Self::HomesCut { .. } => FaultKind::HomesCut,
+            Self::Throttle { .. } => FaultKind::Throttle,
+            Self::LargeLost { .. } => FaultKind::LargeLost,
+            Self::Reset { .. } => FaultKind::Reset,
+            Self::SlowNode { .. } => FaultKind::SlowNode,
+            Self::ReadFails { .. } => FaultKind::ReadFails,
+            Self::CreateFails { .. } => FaultKind::CreateFails,
+            Self::Truncate { .. } => FaultKind::Truncate,
         }
     }
 
@@ -420,6 +534,12 @@ impl Fault {
             | Self::DiskFull { until, .. }
             | Self::SlowDisk { until, .. }
             | Self::Lying { until, .. }
+            | Self::RackCut { until, .. }
+            | Self::RegionCut { until, .. }
+            | Self::HomesCut { until, .. }
+            | Self::Throttle { until, .. }
+            | Self::LargeLost { until, .. }
+            | Self::SlowNode { until, .. }
             | Self::ClockFreeze { until, .. } => Some(until),
             Self::Crash { .. }
             | Self::PowerLoss { .. }
@@ -429,6 +549,10 @@ impl Fault {
             | Self::Misdirect { .. }
             | Self::Wipe { .. }
             | Self::Restore { .. }
+            | Self::Reset { .. }
+            | Self::ReadFails { .. }
+            | Self::CreateFails { .. }
+            | Self::Truncate { .. }
             | Self::ClockStep { .. }
             | Self::ClockDrift { .. } => None,
         }
@@ -451,6 +575,12 @@ impl Fault {
             | Self::DiskFull { until, .. }
             | Self::SlowDisk { until, .. }
             | Self::Lying { until, .. }
+            | Self::RackCut { until, .. }
+            | Self::RegionCut { until, .. }
+            | Self::HomesCut { until, .. }
+            | Self::Throttle { until, .. }
+            | Self::LargeLost { until, .. }
+            | Self::SlowNode { until, .. }
             | Self::ClockFreeze { until, .. } => *until = to,
             Self::Crash { .. }
             | Self::PowerLoss { .. }
@@ -460,8 +590,53 @@ impl Fault {
             | Self::Misdirect { .. }
             | Self::Wipe { .. }
             | Self::Restore { .. }
+            | Self::Reset { .. }
+            | Self::ReadFails { .. }
+            | Self::CreateFails { .. }
+            | Self::Truncate { .. }
             | Self::ClockStep { .. }
             | Self::ClockDrift { .. } => {}
+        }
+    }
+
+    /// How long a node stays down after it; `None` where none does.
+    pub fn down_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Crash { down, .. }
+            | Self::PowerLoss { down, .. }
+            | Self::SyncFails { down, .. }
+            | Self::WriteFails { down, .. }
+            | Self::Wipe { down, .. }
+            | Self::Restore { down, .. }
+            | Self::ReadFails { down, .. }
+            | Self::CreateFails { down, .. }
+            | Self::Truncate { down, .. } => Some(down),
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Ring { .. }
+            | Self::Flap { .. }
+            | Self::Filter { .. }
+            | Self::Loss { .. }
+            | Self::Duplicate { .. }
+            | Self::Replay { .. }
+            | Self::Corrupt { .. }
+            | Self::SlowLink { .. }
+            | Self::Pause { .. }
+            | Self::DiskFull { .. }
+            | Self::SlowDisk { .. }
+            | Self::Rot { .. }
+            | Self::Misdirect { .. }
+            | Self::Lying { .. }
+            | Self::ClockStep { .. }
+            | Self::ClockFreeze { .. }
+            | Self::ClockDrift { .. }
+            | Self::RackCut { .. }
+            | Self::RegionCut { .. }
+            | Self::HomesCut { .. }
+            | Self::Throttle { .. }
+            | Self::LargeLost { .. }
+            | Self::Reset { .. }
+            | Self::SlowNode { .. } => None,
         }
     }
 
@@ -483,13 +658,23 @@ impl Fault {
             | Self::Lying { n, .. }
             | Self::ClockStep { n, .. }
             | Self::ClockFreeze { n, .. }
-            | Self::ClockDrift { n, .. } => vec![*n],
+            | Self::ClockDrift { n, .. }
+            | Self::SlowNode { n, .. }
+            | Self::ReadFails { n, .. }
+            | Self::CreateFails { n, .. }
+            | Self::Truncate { n, .. } => vec![*n],
+            Self::Reset { a, b } => vec![*a, *b],
             Self::Ring { .. }
             | Self::Filter { .. }
             | Self::Loss { .. }
             | Self::Duplicate { .. }
             | Self::Replay { .. }
             | Self::Corrupt { .. }
+            | Self::RackCut { .. }
+            | Self::RegionCut { .. }
+            | Self::HomesCut { .. }
+            | Self::Throttle { .. }
+            | Self::LargeLost { .. }
             | Self::PowerLoss { .. } => Vec::new(),
         }
     }

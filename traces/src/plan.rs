@@ -62,6 +62,9 @@ pub struct Cluster {
     pub partitions: u16,
     /// Racks; node `i` stands in rack `i % racks`. 1 means that all stand together.
     pub racks: u32,
+    /// Regions; node `i` stands in region `i % regions`. 1 means that there are none.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub regions: u32,
     /// What is kept, and how it is judged.
     pub keyspaces: Vec<KeyspacePlan>,
 }
@@ -155,6 +158,9 @@ pub struct NetworkPlan {
     pub latency: Latency,
     /// Added between different racks.
     pub rack_penalty: u64,
+    /// Added between different regions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub region_penalty: u64,
     /// From a client to its node, and back.
     pub client_latency: Latency,
     /// Messages of one link keep their order, as on a TCP stream; otherwise each goes alone, as datagrams do.
@@ -231,6 +237,9 @@ pub struct Phases {
     pub heal_at: u64,
     /// Within so long after healing the cluster must serve, and have converged. `None`: safety only.
     pub live_within: Option<u64>,
+    /// On every link the first question of each last read is lost: whoever is silent must be asked again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ask_twice: bool,
     /// A disk lies or is put back unmarked: only panics, invented values and convergence are judged.
     pub durability_void: bool,
 }
@@ -263,6 +272,9 @@ pub struct Op {
     /// Carries the version that this client last saw of the key, so that the write goes above it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub context: bool,
+    /// Carries a version that nobody has given it, so many microseconds ahead of true time; behind it if negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forged: Option<i64>,
     /// Carries an operation id.
     #[serde(default, skip_serializing_if = "is_false")]
     pub id: bool,
@@ -272,6 +284,18 @@ pub struct Op {
     /// What the client does when the outcome is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_false(flag: &bool) -> bool {

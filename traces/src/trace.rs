@@ -268,6 +268,7 @@ fn check_shape(line: &Line<'_>, shape: &Shape) -> Result<(), LineError> {
     let facts = [
         ((1..=1_000).contains(&cluster.nodes), "cluster.nodes must be 1 to 1000"),
         (cluster.racks >= 1, "cluster.racks must be at least 1"),
+        (cluster.regions >= 1, "cluster.regions must be at least 1"),
         (clocks.len() == cluster.nodes as usize, "there must be one clock for each node"),
         (clocks.iter().all(|clock| clock.tick >= 1), "clocks.tick must be at least 1"),
         (clocks.iter().all(|clock| clock.drift_ppm > -1_000_000), "clocks.drift_ppm must be above -1000000"),

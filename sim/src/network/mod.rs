@@ -19,6 +19,9 @@ use quorate_traces::{Act, Directive, FaultKind, NetworkPlan, Scheduler};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// How long a message waits in line at most, in microseconds: what would wait longer is dropped, as by a full buffer.
+const QUEUE_MAX: u64 = 1_000_000;
+
 /// The kinds of messages, by their number in this module.
 pub(crate) const KINDS: [&str; 9] =
     ["Introduce", "Known", "Refused", "Stranger", "Query", "Store", "Found", "Stored", "Refusal"];
@@ -82,6 +85,8 @@ struct Link {
     counts: [u32; KINDS.len()],
     last_arrival: u64,
     busy_until: u64,
+    /// What had been sent when the connection broke last.
+    broken_at: [u32; KINDS.len()],
 }
 
 /// All links.
@@ -91,6 +96,7 @@ pub(crate) struct Network {
     seed: u64,
     plan: NetworkPlan,
     racks: u32,
+    regions: u32,
     held_back: Option<(u32, u64)>,
     links: Vec<Option<Box<Link>>>,
     decided: BTreeMap<Name, (Act, u64)>,
@@ -107,7 +113,7 @@ impl Network {
     pub(crate) fn new(
         seed: u64,
         nodes: u32,
-        racks: u32,
+        (racks, regions): (u32, u32),
         plan: &NetworkPlan,
         scheduler: &Scheduler,
         directives: &[Directive],
@@ -121,6 +127,7 @@ impl Network {
             seed,
             plan: plan.clone(),
             racks: racks.max(1),
+            regions: regions.max(1),
             held_back,
             links: vec![None; (nodes * nodes) as usize],
             decided: BTreeMap::new(),
@@ -167,7 +174,13 @@ impl Network {
         let seed = self.seed;
         let link = self.links[index as usize].get_or_insert_with(|| {
             let stream = Stream::new(seed, Purpose::Link, u64::from(from) << 32 | u64::from(to));
-            Box::new(Link { stream, counts: [0; KINDS.len()], last_arrival: 0, busy_until: 0 })
+            Box::new(Link {
+                stream,
+                counts: [0; KINDS.len()],
+                last_arrival: 0,
+                busy_until: 0,
+                broken_at: [0; KINDS.len()],
+            })
         });
         link.counts[usize::from(kind)] += 1;
         let name = Name { from, to, kind, count: link.counts[usize::from(kind)] };
@@ -178,6 +191,9 @@ impl Network {
         if rack(from) != rack(to) {
             at += self.plan.rack_penalty;
         }
+        if from % self.regions != to % self.regions {
+            at += self.plan.region_penalty;
+        }
         let weather = &self.weather;
         at += weather.slowed(index);
         if let Some((per_million, by)) = self.held_back
@@ -185,17 +201,31 @@ impl Network {
         {
             at += by;
         }
-        #[expect(clippy::manual_checked_ops, reason = "0 means no limit, not a failed division")]
-        if self.plan.bandwidth > 0 {
-            let sending = bytes as u64 * 1_000_000 / self.plan.bandwidth;
-            link.busy_until = link.busy_until.max(now) + sending;
-            at += link.busy_until - now;
+        let throttle = weather.throttles.iter().copied().min();
+        // A plan without a limit says 0.
+        let limit = throttle.into_iter().chain(Some(self.plan.bandwidth).filter(|&limit| limit > 0)).min();
+        let mut is_full = false;
+        if let Some(limit) = limit {
+            let sending = bytes as u64 * 1_000_000 / limit.max(1);
+            let sent = link.busy_until.max(now) + sending;
+            is_full = sent - now > QUEUE_MAX;
+            if !is_full {
+                link.busy_until = sent;
+                at += sent - now;
+            }
         }
         let mut fate = Fate { first: Some(at), ..Fate::default() };
+        if throttle.is_some() {
+            fate.because = Some(FaultKind::Throttle);
+        }
         if weather.slowed(index) > 0 {
             fate.because = Some(FaultKind::SlowLink);
         }
-        weather.touch(&mut fate, kind, &mut dice, now);
+        if is_full {
+            fate = Fate { because: fate.because, ..Fate::default() };
+        } else {
+            weather.touch(&mut fate, (kind, bytes), &mut dice, now);
+        }
         if let Some(noted) = &mut self.noted
             && let Some((act, by)) = decided_by_weather(&fate, at)
         {
@@ -217,6 +247,22 @@ impl Network {
         (name, fate)
     }
 
+    /// The connection of two nodes breaks: what is on its way between them will not arrive. A copy that somebody has
+    /// kept may.
+    pub(crate) fn break_connection(&mut self, a: u32, b: u32) {
+        for index in [self.link(a, b), self.link(b, a)] {
+            if let Some(link) = &mut self.links[index as usize] {
+                link.broken_at = link.counts;
+            }
+        }
+    }
+
+    /// Whether a message was on its way when its connection broke.
+    pub(crate) fn was_broken(&self, name: &Name) -> bool {
+        let link = &self.links[self.link(name.from, name.to) as usize];
+        link.as_ref().is_some_and(|link| name.count <= link.broken_at[usize::from(name.kind)])
+    }
+
     /// Whether a message that arrives now meets a cut.
     pub(crate) fn cut_at_arrival(&self, name: &Name) -> Option<FaultKind> {
         self.weather.cut(name.from * self.nodes + name.to)
@@ -231,7 +277,7 @@ impl Network {
 /// What the rates made of a message, as a decree that does the same.
 fn decided_by_weather(fate: &Fate, at: u64) -> Option<(Act, u64)> {
     match (fate.because?, fate.second) {
-        (FaultKind::Loss | FaultKind::Filter | FaultKind::Corrupt, _) => Some((Act::Drop, 0)),
+        (FaultKind::Loss | FaultKind::Filter | FaultKind::Corrupt | FaultKind::LargeLost, _) => Some((Act::Drop, 0)),
         (FaultKind::Duplicate | FaultKind::Replay, Some(second)) => Some((Act::Repeat, second - at)),
         _ => None,
     }
@@ -255,13 +301,14 @@ mod tests {
         let plan = NetworkPlan {
             latency: Latency::Uniform { min: 10, max: 1_000 },
             rack_penalty: 0,
+            region_penalty: 0,
             client_latency: Latency::Uniform { min: 1, max: 1 },
             fifo,
             bandwidth: 0,
         };
         let name = "n1>n2/Query#3".parse().unwrap();
         let drop = Directive { message: name, act: Act::Drop, by: None };
-        Network::new(7, 3, 1, &plan, &Scheduler::Latency, &[drop])
+        Network::new(7, 3, (1, 1), &plan, &Scheduler::Latency, &[drop])
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub(crate) struct Weather {
     pub(crate) corrupt: u32,
     /// Kinds that do not pass, as bits.
     pub(crate) filtered: u16,
+    /// Limits of the links in bytes a second; the lowest holds.
+    pub(crate) throttles: Vec<u64>,
+    /// The longest messages that pass; the lowest holds.
+    pub(crate) longest: Vec<u64>,
     /// For each link: how many cuts hold, and the kind of the last one.
     cuts: Vec<(u8, Option<FaultKind>)>,
     slow: Vec<u64>,
@@ -33,6 +37,8 @@ impl Weather {
             replay: (0, 0),
             corrupt: 0,
             filtered: 0,
+            throttles: Vec::new(),
+            longest: Vec::new(),
             cuts: Vec::new(),
             slow: Vec::new(),
             nodes,
@@ -85,7 +91,7 @@ impl Weather {
     }
 
     /// What the rates do to one message.
-    pub(super) fn touch(&self, fate: &mut Fate, kind: u8, dice: &mut Dice, now: u64) {
+    pub(super) fn touch(&self, fate: &mut Fate, (kind, bytes): (u8, usize), dice: &mut Dice, now: u64) {
         // Four throws in a fixed order, whichever rates are on: one more rate changes no other throw.
         let (lost, repeated, kept, damaged) = (
             dice.chance_or_skip(self.loss),
@@ -112,6 +118,9 @@ impl Weather {
         }
         if self.filtered >> kind & 1 == 1 {
             *fate = Fate { because: Some(FaultKind::Filter), ..Fate::default() };
+        }
+        if self.longest.iter().any(|&longest| bytes as u64 > longest) {
+            *fate = Fate { because: Some(FaultKind::LargeLost), ..Fate::default() };
         }
     }
 }

@@ -28,11 +28,11 @@ pub(super) struct Drawn {
 pub(super) fn draw(seed: u64, options: &DrawOptions, stream: &mut Stream) -> Drawn {
     let cluster = cluster(options, stream);
     let trip = *[100, 500, 2 * MS, 10 * MS].get(stream.below(4) as usize).expect("one of four");
-    let large_values = options.scenario == Scenario::Default && stream.one_in(16);
-    let net = network(trip, large_values, stream);
+    let large_values = options.scenario == Scenario::Default && stream.one_in(10);
+    let net = network(trip, cluster.regions, large_values, stream);
     let (disk, sync) = disk(large_values, stream);
     let (scheduler, window) = scheduler(trip, stream);
-    let patience = patience(trip + net.rack_penalty + sync + window, large_values, stream);
+    let patience = patience(trip + net.rack_penalty + net.region_penalty + sync + window, large_values, stream);
     let settled = 30 * MS + 30 * trip;
     // Now and then clients come before the cluster has been founded.
     let work_from = if stream.one_in(12) { 1 } else { settled };
@@ -42,7 +42,7 @@ pub(super) fn draw(seed: u64, options: &DrawOptions, stream: &mut Stream) -> Dra
     let void_allowed = [FaultKind::Lying, FaultKind::Misdirect].iter().any(|&kind| options.allows(kind));
     let void = void_allowed && options.scenario != Scenario::UnsafeQuorum && stream.one_in(25);
     let live_within = (options.scenario != Scenario::Unlimited).then_some(120 * SECOND);
-    let phases = Phases { heal_at, live_within, durability_void: void };
+    let phases = Phases { heal_at, live_within, ask_twice: stream.one_in(4), durability_void: void };
     let clocks = clocks(options, cluster.nodes, stream);
     let shape = Shape { seed, cluster, patience, net, disk, clocks, scheduler, phases };
     Drawn { shape, work_from, work_to, trip, large_values, void }
@@ -80,7 +80,8 @@ fn cluster(options: &DrawOptions, stream: &mut Stream) -> Cluster {
             keyspace(lww_prefix, PlanMode::Lww, n, r, w, false),
         ],
     };
-    Cluster { nodes, rf, partitions: 16, racks: stream.pick(&[1, 1, 1, 2, 3]), keyspaces }
+    let (racks, regions) = (stream.pick(&[1, 1, 1, 2, 3]), stream.pick(&[1, 1, 1, 1, 2, 3]));
+    Cluster { nodes, rf, partitions: 16, racks, regions, keyspaces }
 }
 
 /// `step` is what one message with its work at the other end takes, when nothing is wrong.
@@ -104,7 +105,7 @@ fn patience(step: u64, large_values: bool, stream: &mut Stream) -> Patience {
     }
 }
 
-fn network(trip: u64, large_values: bool, stream: &mut Stream) -> NetworkPlan {
+fn network(trip: u64, regions: u32, large_values: bool, stream: &mut Stream) -> NetworkPlan {
     let latency = match stream.below(4) {
         0 => Latency::Uniform { min: trip / 2, max: trip * 3 / 2 },
         1 => Latency::Uniform { min: 1, max: trip * 4 },
@@ -114,7 +115,8 @@ fn network(trip: u64, large_values: bool, stream: &mut Stream) -> NetworkPlan {
     NetworkPlan {
         latency,
         rack_penalty: stream.pick(&[0, 0, trip, 5 * trip]),
-        client_latency: Latency::Uniform { min: 1, max: stream.pick(&[2, trip, 4 * trip]).max(2) },
+        region_penalty: if regions > 1 { stream.pick(&[5 * trip, 20 * trip]) } else { 0 },
+        client_latency: Latency::Uniform { min: 1, max: stream.pick(&[2, trip, 4 * trip, 40 * trip]).max(2) },
         fifo: stream.one_in(2),
         bandwidth: if large_values { 0 } else { stream.pick(&[0, 0, 0, 20_000_000]) },
     }
@@ -133,7 +135,7 @@ fn disk(large_values: bool, stream: &mut Stream) -> (DiskPlan, u64) {
         sync: Latency::Exponential { min: sync / 2, mean: sync / 2 },
         segment_bytes,
         batch_bytes_max,
-        block_bytes: stream.pick(&[512, 512, 4_096]),
+        block_bytes: stream.pick(&[512, 4_096, 4_096]),
         flush_after_batches: stream.pick(&[1, 4, 16, 1_000]),
         flush: stream.pick(&[100, 5 * MS, 100 * MS]),
     };

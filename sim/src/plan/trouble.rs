@@ -5,6 +5,7 @@ use super::{DrawOptions, Scenario};
 use crate::network::KINDS;
 use crate::rng::Stream;
 use quorate_core::id::NodeId;
+use quorate_traces::names::Blob;
 use quorate_traces::{CrashPoint, DiskFate, Fault, FaultKind, FaultRecord, Plan};
 
 const SECOND: u64 = 1_000_000;
@@ -21,21 +22,34 @@ struct Field {
     to: u64,
     trip: u64,
     request: u64,
+    racks: u32,
+    regions: u32,
+    /// The key of the first operation, which is often the hot one.
+    key: Option<Blob>,
 }
 
 pub(super) fn draw(options: &DrawOptions, drawn: &Drawn, plan: &mut Plan, stream: &mut Stream) {
-    let field = field(options, drawn, stream);
+    let mut field = field(options, drawn, stream);
+    field.key = plan.ops.first().map(|op| op.key.clone());
     // Few kinds often, many kinds seldom, now and then none at all.
     let odds = stream.pick(&[0, 3, 5, 8, 12]);
     for &kind in FaultKind::ALL {
         let (on, count) = (stream.below(20) < odds, stream.decades(1, 5));
-        let forced = options.scenario == Scenario::UnsafeQuorum && kind == FaultKind::Partition;
+        let void = matches!(kind, FaultKind::Misdirect | FaultKind::Restore | FaultKind::Lying);
+        let forced = match options.scenario {
+            Scenario::UnsafeQuorum => kind == FaultKind::Partition,
+            // What makes durability void is the point of such a run.
+            _ => drawn.void && void,
+        };
         if !options.allows(kind) || !(on || forced) {
             continue;
         }
         for _ in 0..count {
             let at = field.time(stream);
             if let Some(fault) = fault(kind, at, &field, drawn, stream) {
+                if options.allows(FaultKind::Crash) && stream.one_in(2) {
+                    plan.faults.extend(again(&fault, at, &field, stream));
+                }
                 plan.faults.push(FaultRecord { at, fault });
             }
         }
@@ -60,7 +74,18 @@ fn field(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Field {
         true => (0..stream.between(1, 3)).map(|_| stream.between(from, to - 1)).collect(),
         false => Vec::new(),
     };
-    Field { nodes, victims, storms, from, to, trip: drawn.trip, request: drawn.shape.patience.request }
+    Field {
+        nodes,
+        victims,
+        storms,
+        from,
+        to,
+        trip: drawn.trip,
+        request: drawn.shape.patience.request,
+        racks: cluster.racks,
+        regions: cluster.regions,
+        key: None,
+    }
 }
 
 impl Field {
@@ -162,9 +187,40 @@ fn fault(kind: FaultKind, at: u64, field: &Field, drawn: &Drawn, stream: &mut St
             let ppm = stream.decades(10, MILLION) as i64;
             Fault::ClockDrift { n, ppm: if stream.one_in(2) { ppm } else { -(ppm / 2) } }
         }
+        FaultKind::RackCut if field.racks < 2 => return None,
+        FaultKind::RackCut => Fault::RackCut { rack: stream.below(u64::from(field.racks)) as u32, until },
+        FaultKind::RegionCut if field.regions < 2 => return None,
+        FaultKind::RegionCut => Fault::RegionCut { region: stream.below(u64::from(field.regions)) as u32, until },
+        FaultKind::HomesCut => Fault::HomesCut { key: field.key.clone()?, until },
+        FaultKind::Throttle => Fault::Throttle { bytes: stream.decades(20_000, 20_000_000), until },
+        FaultKind::LargeLost => Fault::LargeLost { bytes: stream.pick(&[150, 200, 300, 1_500]), until },
+        FaultKind::Reset => {
+            let (a, b) = field.sides(stream)?;
+            Fault::Reset { a: a[0], b: b[0] }
+        }
+        FaultKind::SlowNode => Fault::SlowNode { n, by: stream.decades(10, 5_000), until },
+        FaultKind::ReadFails => Fault::ReadFails { n, down },
+        FaultKind::CreateFails => Fault::CreateFails { n, down },
+        FaultKind::Truncate => {
+            let left = stream.below(MILLION) as u32;
+            Fault::Truncate { n: field.victim(stream)?, file: stream.below(64), left, down }
+        }
         // Drawn with the clocks and the operations.
-        FaultKind::ClockSkew | FaultKind::ClientGone | FaultKind::ClientRetry => return None,
+        FaultKind::ClockSkew | FaultKind::ClientGone | FaultKind::ClientRetry | FaultKind::ClientForged => return None,
     })
+}
+
+/// A disk that was damaged is read more than once: what the first start makes of it, the second finds.
+fn again(fault: &Fault, at: u64, field: &Field, stream: &mut Stream) -> Vec<FaultRecord> {
+    let (Fault::Rot { n, .. } | Fault::Truncate { n, .. }) = *fault else { return Vec::new() };
+    let mut crash = |at: u64| {
+        let later = stream.between(at, field.to.max(at));
+        let (disk, down) = (disk_fate(stream), stream.decades(100, SECOND / 10));
+        FaultRecord { at: later, fault: Fault::Crash { n, point: CrashPoint::Now, disk, down } }
+    };
+    let first = crash(at);
+    let second = crash(first.at);
+    vec![first, second]
 }
 
 fn crash_point(stream: &mut Stream) -> CrashPoint {

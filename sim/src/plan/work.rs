@@ -26,6 +26,13 @@ struct Taste {
     contexts: bool,
     gone: bool,
     retries: bool,
+    /// Every write is asked twice with its id.
+    eager: bool,
+    /// Everybody asks the same node.
+    via: Option<NodeId>,
+    forges: bool,
+    /// Now and then a value longer than is allowed, or a level that a register does not have.
+    careless: bool,
 }
 
 pub(super) fn draw(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Vec<Op> {
@@ -101,6 +108,10 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         contexts: stream.one_in(3),
         gone: options.allows(FaultKind::ClientGone) && stream.one_in(4),
         retries: options.allows(FaultKind::ClientRetry) && stream.one_in(2),
+        eager: stream.one_in(4),
+        via: stream.one_in(6).then(|| NodeId(stream.below(u64::from(drawn.shape.cluster.nodes)) as u32 + 1)),
+        forges: options.allows(FaultKind::ClientForged) && stream.one_in(6),
+        careless: options.scenario != Scenario::UnsafeQuorum && stream.one_in(6),
     }
 }
 
@@ -123,10 +134,13 @@ impl Taste {
         if self.empty_values && stream.one_in(4) {
             return Blob::text("");
         }
-        if drawn.large_values && stream.one_in(12) {
+        if drawn.large_values && stream.one_in(8) {
             let fill = stream.below(256) as u8;
             let length = stream.pick(&[70_000, 300_000, 1 << 20]);
             return Blob(vec![fill; length].into());
+        }
+        if self.careless && stream.one_in(20) {
+            return Blob(vec![b'x'; drawn.shape.patience.value_bytes_max as usize + 1].into());
         }
         match self.values {
             Some(few) => Blob::text(&format!("v{}", stream.below(few))),
@@ -147,14 +161,19 @@ impl Taste {
         let patience = &drawn.shape.patience;
         let value = self.value(drawn, stream);
         let via = NodeId(stream.below(nodes) as u32 + 1);
+        let via = self.via.unwrap_or(via);
         let other = NodeId(stream.below(nodes) as u32 + 1);
         let level = stream.pick(&[Level::Keyspace, Level::Keyspace, Level::One, Level::Two, Level::Quorum, Level::All]);
         let (context, gone, retry) = (stream.one_in(3), stream.one_in(5), stream.below(3));
         let after = stream.decades(1, patience.request);
         let writes = what != Do::Get;
+        let (forge, ahead) = (stream.one_in(4), stream.decades(100, 20_000_000) as i64);
+        let ahead = if stream.one_in(3) { -ahead } else { ahead };
+        let careless = self.careless && stream.one_in(8);
         let gone = (self.gone && gone).then_some(after);
         let retry = match retry {
             _ if !self.retries || !writes || gone.is_some() => None,
+            _ if self.eager => Some(Retry::SameId { after }),
             0 => Some(Retry::SameId { after }),
             1 => Some(Retry::Present { after, via: other }),
             _ => None,
@@ -168,8 +187,9 @@ impl Taste {
             key,
             value: (what == Do::Put).then_some(value),
             via,
-            level: if self.levels && is_lww { level } else { Level::Keyspace },
+            level: if careless || (self.levels && is_lww) { level } else { Level::Keyspace },
             context: self.contexts && writes && context,
+            forged: (self.forges && writes && forge).then_some(ahead),
             id: matches!(retry, Some(Retry::SameId { .. })),
             gone,
             retry,

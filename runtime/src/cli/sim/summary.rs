@@ -26,8 +26,8 @@ pub(super) struct Findings<'a> {
     pub(super) took: Duration,
     /// The seed with the most events, and how many.
     pub(super) slowest: (u64, u64),
-    /// Kinds of faults that were planned and never began, where that counts.
-    pub(super) uncovered: Vec<FaultKind>,
+    /// Kinds of faults that never began and rare branches that were never taken, where that counts.
+    pub(super) uncovered: Vec<&'static str>,
 }
 
 /// The first line.
@@ -104,7 +104,15 @@ fn text(run: &Run, console: &Console, findings: &Findings<'_>) -> String {
     let marks = summary.audit.marks();
     let never = summary.audit.never_fired();
     let never = if never.is_empty() { "none".to_string() } else { names(&never) };
-    line(format!("coverage   {} rare branches reached · planned faults that never began: {never}", marks.len()));
+    let unreached = summary.audit.never_reached();
+    let known = quorate_sim::Audit::all_marks().count();
+    line(format!(
+        "coverage   {} of {known} rare branches reached · planned faults that never began: {never}",
+        known - unreached.len()
+    ));
+    if console.verbose > 0 {
+        unreached.iter().for_each(|mark| line(format!("               never  {mark}")));
+    }
     if console.verbose > 0 {
         for (mark, count) in &marks {
             line(format!("           {:>9}  {mark}", grouped(*count)));
@@ -143,7 +151,7 @@ fn last_line(run: &Run, findings: &Findings<'_>) -> String {
         return format!("FAIL  {failures} {plural} in {seeds} seeds (seed list: {}){interrupted}", list.display());
     }
     if !uncovered.is_empty() {
-        return format!("FAIL  0 violations in {seeds} seeds, but these faults never began: {}", names(uncovered));
+        return format!("FAIL  0 violations in {seeds} seeds, but these never came about: {}", uncovered.join(", "));
     }
     match summary.bad.len() {
         0 => format!("OK  {seeds} seeds, 0 violations{interrupted}"),
@@ -177,8 +185,8 @@ fn object(run: &Run, findings: &Findings<'_>) -> Value {
         "sim_time_us": summary.sim_time, "us": took.as_micros() as u64,
         "digest": format!("q:{:016x}", summary.digest), "run_twice": findings.verified,
         "diverged": diverged.iter().map(|seed| format!("{seed:#x}")).collect::<Vec<_>>(),
-        "uncovered": uncovered.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        "uncovered": uncovered,
         "broken": broken(summary), "faults": faults, "marks": summary.audit.marks(),
-        "bad": bad, "interrupted": summary.interrupted,
+        "unreached": summary.audit.never_reached(), "bad": bad, "interrupted": summary.interrupted,
     })
 }

@@ -80,7 +80,7 @@ pub(super) fn run(run: &Run, console: &Console) -> Ended {
         verified: watch.to_verify.len() as u64,
         took: started.elapsed(),
         slowest: watch.slowest,
-        uncovered: if run.require_coverage { summary.audit.never_fired() } else { Vec::new() },
+        uncovered: if run.require_coverage { summary.audit.uncovered(&options) } else { Vec::new() },
     };
     watch.failures.write_list()?;
     watch.failures.print_rest(console);
