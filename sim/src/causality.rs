@@ -1,17 +1,20 @@
 //! Why a run failed: which records are necessary, and from when on nothing could be done.
 //!
-//! *Necessary* is what counterfactual runs say: leave one record out, and the violation is gone. *Inevitable* is asked of
-//! the future: from a moment t, do all branches with other luck fail the same way? Going back in steps of 1, 2, 4, ...
-//! from the end finds the latest moment at which some branch still escapes.
+//! *Necessary* is what counterfactual runs say: leave one record out, or lose one message, and the violation is gone.
+//! *Inevitable* is asked of the future: from a moment t, do all branches with other luck fail the same way? Going back in
+//! steps of 1, 2, 4, ... from the end finds the latest moment at which some branch still escapes.
 
 use crate::Stopwatch;
 use crate::oracle::Property;
 use crate::run::{EVENTS_MAX, run};
 use crate::session::Session;
-use quorate_traces::{Directive, FaultRecord, Op, Plan};
+use quorate_traces::{Act, Directive, FaultRecord, MessageName, Op, Plan};
+use std::collections::BTreeSet;
 
 /// Futures that are tried from one moment.
 const BRANCHES: u64 = 8;
+/// Messages that are lost in turn, the last ones first.
+const MESSAGES_MAX: usize = 1_000;
 
 /// Why a run failed.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct Why {
     pub ops: Vec<Op>,
     /// Decisions about messages without which it is not.
     pub directives: Vec<Directive>,
+    /// Messages without which it is not: the event at which each arrives, when, and its name; in order.
+    pub messages: Vec<(u64, u64, MessageName)>,
     /// Events after which every branch failed, and the virtual time then.
     pub inevitable_from: Option<(u64, u64)>,
     /// Events of the whole run.
@@ -51,8 +56,31 @@ pub fn why(plan: &Plan, stopwatch: &dyn Stopwatch, budget_ms: u64) -> Option<Why
     let lines = (0..plan.directives.len()).filter(|&at| in_time() && without(&|plan| drop(plan.directives.remove(at))));
     let directives = lines.map(|at| plan.directives[at].clone()).collect();
     let inevitable_from = inevitable_from(plan, property, report.events, &in_time);
+    let lost = |message: &MessageName| {
+        let message = message.clone();
+        without(&|plan| plan.directives.push(Directive { message: message.clone(), act: Act::Drop, by: None }))
+    };
+    let arrivals = arrivals(plan);
+    let last = arrivals.into_iter().rev().take(MESSAGES_MAX);
+    let mut messages: Vec<_> = last.filter(|(_, _, message)| in_time() && lost(message)).collect();
+    messages.reverse();
     let out_of_time = !in_time();
-    Some(Why { property, faults, ops, directives, inevitable_from, events: report.events, out_of_time })
+    Some(Why { property, faults, ops, directives, messages, inevitable_from, events: report.events, out_of_time })
+}
+
+/// Every message that arrives, the first time it does.
+fn arrivals(plan: &Plan) -> Vec<(u64, u64, MessageName)> {
+    let Ok(mut session) = Session::new(plan) else { return Vec::new() };
+    let (mut arrivals, mut seen) = (Vec::new(), BTreeSet::new());
+    while let Some(moment) = session.next_moment() {
+        if let Some(message) = moment.message
+            && seen.insert(message.clone())
+        {
+            arrivals.push((moment.step, moment.at, message));
+        }
+        session.step();
+    }
+    arrivals
 }
 
 /// The earliest moment found from which every branch fails.

@@ -47,6 +47,8 @@ pub struct SeedResult {
     pub verdict: VerdictWord,
     /// The kind of failure.
     pub signature: Option<String>,
+    /// What happened.
+    pub words: Option<String>,
     /// The fold over the run.
     #[serde(with = "quorate_traces::names::digest")]
     pub digest: u64,
@@ -71,6 +73,8 @@ pub struct Summary {
     pub operations: u64,
     /// What fired and mattered, and the marks reached.
     pub audit: Audit,
+    /// The seed with the most events, the first of equals; and how many.
+    pub largest: (u64, u64),
     /// The digests of all runs, folded in order of seeds: one number for the whole sweep.
     #[serde(with = "quorate_traces::names::digest")]
     pub digest: u64,
@@ -91,6 +95,7 @@ impl Summary {
         self.sim_time += report.sim_time;
         self.operations += report.history.len() as u64;
         self.audit.add(&report.audit);
+        self.largest = larger(self.largest, (report.seed, report.events));
         // Addition commutes, so the threads' order leaves no mark.
         self.digest = self.digest.wrapping_add(report.digest ^ report.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         if report.verdict != VerdictWord::Ok {
@@ -98,6 +103,7 @@ impl Summary {
                 seed: report.seed,
                 verdict: report.verdict,
                 signature: report.signature(),
+                words: report.first().map(|violation| violation.words.clone()),
                 digest: report.digest,
                 events: report.events,
             });
@@ -112,10 +118,20 @@ impl Summary {
         self.sim_time += other.sim_time;
         self.operations += other.operations;
         self.audit.add(&other.audit);
+        self.largest = larger(self.largest, other.largest);
         self.digest = self.digest.wrapping_add(other.digest);
         self.interrupted |= other.interrupted;
         self.bad.extend(other.bad.iter().cloned());
         self.bad.sort_by_key(|result| result.seed);
+    }
+}
+
+/// Of two seeds the one with more events, the first of equals.
+pub(crate) fn larger(one: (u64, u64), other: (u64, u64)) -> (u64, u64) {
+    match one.1.cmp(&other.1) {
+        std::cmp::Ordering::Greater => one,
+        std::cmp::Ordering::Less => other,
+        std::cmp::Ordering::Equal => one.min(other),
     }
 }
 

@@ -15,16 +15,19 @@
 //! | phases.rs | everything may go wrong; then everything is healed and must come to rest |
 //! | oracle/ | what must be true: one file per promise |
 //! | rng.rs, digest.rs, audit.rs | chance, proof of sameness, and whether the faults did anything |
-//! | hunt.rs, shrink.rs, report.rs, failure.rs | sweeps, smaller failures, and what is said about them |
+//! | hunt.rs, tally.rs, shrink.rs, report.rs, failure.rs | sweeps and their sum, smaller failures, what is said of them |
 //! | exhaustive.rs | every schedule of a few operations, breadth first |
-//! | session.rs, bisect.rs, causality.rs | a run walked through and saved, where two runs part, why one failed |
+//! | session.rs, journey.rs, moment.rs | a run that is saved, walked through in both directions, stopped at an event |
+//! | branch.rs, bisect.rs, difference.rs, causality.rs | other futures, where two runs part, why one failed |
 #![forbid(unsafe_code)]
 
 mod audit;
 pub mod bisect;
+mod branch;
 pub mod causality;
 mod clients;
 mod clock;
+mod difference;
 mod digest;
 pub mod disk;
 pub mod exhaustive;
@@ -34,6 +37,8 @@ mod found;
 mod history;
 mod host;
 pub mod hunt;
+mod journey;
+mod moment;
 mod network;
 mod oracle;
 mod phases;
@@ -45,12 +50,17 @@ mod run;
 mod session;
 pub mod shrink;
 mod storage;
+pub mod tally;
 mod tree;
 mod turn;
 mod world;
 
 pub use audit::{Audit, Count};
+pub use branch::{Change, Met};
+pub use difference::{Difference, differences};
 pub use history::{Ending, OpRecord};
+pub use journey::{Halt, Journey};
+pub use moment::{Condition, Moment};
 pub use oracle::{Property, Violation};
 pub use plan::{DrawOptions, draw};
 pub use quorate_traces::{Plan, VerdictWord};

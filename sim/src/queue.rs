@@ -54,6 +54,21 @@ impl<E> Queue<E> {
         Some(((key >> 64) as u64, self.events[*key as u32 as usize].as_ref()?))
     }
 
+    /// Takes out all events of some kind, soonest first.
+    pub(crate) fn extract(&mut self, which: impl Fn(&E) -> bool) -> Vec<(u64, E)> {
+        let events = &mut self.events;
+        let is_taken = |key: u128| events[key as u32 as usize].as_ref().is_some_and(&which);
+        // A heap's inner order is not part of its value; in order of keys the slots become free in one order only.
+        let mut keys: Vec<u128> = self.keys.iter().map(|Reverse(key)| *key).filter(|key| is_taken(*key)).collect();
+        keys.sort_unstable();
+        self.keys.retain(|Reverse(key)| keys.binary_search(key).is_err());
+        let mut take = |key: u128| {
+            self.free.push(key as u32);
+            Some(((key >> 64) as u64, events[key as u32 as usize].take()?))
+        };
+        keys.into_iter().filter_map(&mut take).collect()
+    }
+
     /// Whether none is pending.
     #[cfg(test)]
     fn is_empty(&self) -> bool {
@@ -74,5 +89,17 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, name)| name).collect();
         assert_eq!(order, ["a", "b", "c", "d", "e"]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_out_never_comes() {
+        let mut queue = Queue::default();
+        (0..20u64).for_each(|at| queue.push(at / 2, 0, at));
+        let taken: Vec<u64> = queue.extract(|event| event % 3 == 0).into_iter().map(|(_, event)| event).collect();
+        assert_eq!(taken, [0, 3, 6, 9, 12, 15, 18]);
+        queue.push(3, 1, 99);
+        let rest: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();
+        assert_eq!(rest.len(), 14);
+        assert!(rest.iter().all(|event| *event == 99 || event % 3 != 0));
     }
 }

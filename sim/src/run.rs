@@ -20,7 +20,7 @@ pub fn run(plan: &Plan) -> Report {
 
 /// Runs a plan for at most so many events; a run that ends so early is not judged as a whole.
 pub fn run_until(plan: &Plan, events_max: u64) -> Report {
-    let mut world = match caught(plan, || World::new(plan)) {
+    let mut world = match caught(plan.shape.seed, || World::new(plan)) {
         Ok(Ok(world)) => world,
         Ok(Err(words)) => {
             let violation = Violation { property: Property::NoPanic, key: None, words, at: 0, ops: vec![] };
@@ -28,7 +28,7 @@ pub fn run_until(plan: &Plan, events_max: u64) -> Report {
         }
         Err(violation) => return Report::impossible(plan.shape.seed, &plan.scenario, *violation),
     };
-    if let Err(violation) = caught(plan, || world.run(events_max)) {
+    if let Err(violation) = caught(plan.shape.seed, || world.run(events_max)) {
         world.violations.push(Violation { at: world.now, ..*violation });
     }
     finish(plan, world)
@@ -39,7 +39,7 @@ pub(crate) fn decisions(plan: &Plan) -> Vec<Directive> {
     let Ok(mut world) = World::new(plan) else { return Vec::new() };
     world.network.noted = Some(Vec::new());
     // What was noted up to a panic is what led there.
-    let _ = caught(plan, || world.run(EVENTS_MAX));
+    let _ = caught(plan.shape.seed, || world.run(EVENTS_MAX));
     let noted = world.network.noted.take().unwrap_or_default();
     let directive = |(name, act, by): (crate::network::Name, Act, u64)| {
         let by = (act == Act::Repeat).then_some(by);
@@ -58,27 +58,27 @@ pub fn record(plan: &Plan, node: NodeId) -> (Report, Option<NodeTrace>) {
         }
     };
     world.recording = Some((node.0 as usize - 1, None));
-    if let Err(violation) = caught(plan, || world.run(EVENTS_MAX)) {
+    if let Err(violation) = caught(plan.shape.seed, || world.run(EVENTS_MAX)) {
         world.violations.push(Violation { at: world.now, ..*violation });
     }
     let trace = world.recording.take().and_then(|(_, trace)| trace);
     (finish(plan, world), trace)
 }
 
-fn caught<T>(plan: &Plan, run: impl FnOnce() -> T) -> Result<T, Box<Violation>> {
+pub(crate) fn caught<T>(seed: u64, run: impl FnOnce() -> T) -> Result<T, Box<Violation>> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let words = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
             (Some(words), _) => (*words).to_owned(),
             (None, Some(words)) => words.clone(),
             (None, None) => "a panic without words".to_owned(),
         };
-        let words = format!("panicked with seed {:#x}: {words}", plan.shape.seed);
+        let words = format!("panicked with seed {seed:#x}: {words}");
         Box::new(Violation { property: Property::NoPanic, key: None, words, at: 0, ops: vec![] })
     })
 }
 
 pub(crate) fn finish(plan: &Plan, mut world: World) -> Report {
-    if let Err(violation) = caught(plan, || world.conclude()) {
+    if let Err(violation) = caught(plan.shape.seed, || world.conclude()) {
         world.violations.push(*violation);
     }
     let unfinished = !world.phase.is_over() || world.phase == Phase::Faults;

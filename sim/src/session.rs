@@ -6,12 +6,14 @@
 //!
 //! A branch is a session that is told something new: chance drawn from another seed, or one thing changed.
 
+use crate::moment::Moment;
+use crate::oracle::Violation;
 use crate::report::Report;
 use crate::rng::{Purpose, Stream};
-use crate::run::finish;
+use crate::run::{caught, finish};
 use crate::world::{Event, World};
 use quorate_core::id::NodeId;
-use quorate_traces::{Directive, FaultRecord, Plan};
+use quorate_traces::{Directive, FaultRecord, MessageName, Plan};
 use std::fmt;
 
 /// The version of the format: a snapshot is for the build that wrote it, and its header says which.
@@ -55,17 +57,23 @@ impl Session {
     /// # Errors
     /// The plan contradicts itself; in words.
     pub fn new(plan: &Plan) -> Result<Self, String> {
-        Ok(Self { world: Box::new(World::new(plan)?) })
+        let world = caught(plan.shape.seed, || World::new(plan)).map_err(|violation| violation.words)??;
+        Ok(Self { world: Box::new(world) })
     }
 
-    /// The next event happens. False if the run is over.
+    /// The next event happens. False if the run is over. A panic is a broken promise, and ends it.
     pub fn step(&mut self) -> bool {
-        self.world.violations.is_empty() && !self.world.phase.is_over() && self.world.step()
+        let before = self.world.events;
+        self.walk_to(before + 1);
+        self.world.events > before
     }
 
     /// Walks on until so many events have happened in all, or the run is over.
     pub fn walk_to(&mut self, events: u64) {
-        while self.world.events < events && self.step() {}
+        let world = &mut *self.world;
+        if let Err(violation) = caught(world.plan.shape.seed, || world.run(events)) {
+            world.violations.push(Violation { at: world.now, ..*violation });
+        }
     }
 
     /// How many events have happened.
@@ -83,11 +91,32 @@ impl Session {
         self.world.digest.value()
     }
 
-    /// What happens next, in words.
-    pub fn next(&self) -> Option<String> {
-        self.world
-            .next_event()
-            .map(|(at, event)| format!("{}.{:06}s  {}", at / 1_000_000, at % 1_000_000, describe(event)))
+    /// What happens next; `None` if nothing does.
+    pub fn next_moment(&self) -> Option<Moment> {
+        let over = !self.world.violations.is_empty() || self.world.phase.is_over();
+        let (at, event) = self.world.next_event().filter(|_| !over)?;
+        Some(Moment::of(&self.world, at, event))
+    }
+
+    /// When the next event happens.
+    pub fn next_at(&self) -> Option<u64> {
+        let over = !self.world.violations.is_empty() || self.world.phase.is_over();
+        self.world.next_event().filter(|_| !over).map(|(at, _)| at)
+    }
+
+    /// The promises that are broken so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.world.violations
+    }
+
+    /// How often marks whose words contain these have been reached.
+    pub(crate) fn marks_like(&self, words: &str) -> u64 {
+        self.world.audit.marks().iter().filter(|(mark, _)| mark.contains(words)).map(|(_, count)| count).sum()
+    }
+
+    /// The plan, with what was added on the way.
+    pub fn plan(&self) -> &Plan {
+        &self.world.plan
     }
 
     /// One node's whole state, in words; `None` while it is down.
@@ -164,39 +193,23 @@ impl Session {
         self.world.plan.directives.push(directive);
     }
 
+    /// Another future: a message that is on its way, with all its copies, is lost or arrives later. False if it is not.
+    pub(crate) fn take_flying(&mut self, message: &MessageName, later: Option<u64>) -> bool {
+        let is_named = |event: &Event| matches!(event, Event::Deliver { name, .. } if name.public() == *message);
+        let taken = self.world.take_events(is_named);
+        for (at, event) in &taken {
+            match later {
+                Some(by) => self.world.at(at.saturating_add(by), message.to.0 as usize - 1, event.clone()),
+                None => self.world.flying -= 1,
+            }
+        }
+        !taken.is_empty()
+    }
+
     /// Another future: everything is healed now.
     pub fn heal(&mut self) {
         if !self.world.phase.is_healed() {
             self.world.heal();
         }
-    }
-}
-
-fn describe(event: &Event) -> String {
-    match event {
-        Event::Deliver { name, bytes, flipped, repeated } => {
-            let damaged = if *flipped { ", damaged" } else { "" };
-            let again = if *repeated { ", again" } else { "" };
-            format!("{} arrives ({} bytes{damaged}{again})", name.public(), bytes.len())
-        }
-        Event::Wake { node, .. } => format!("n{} wakes", node + 1),
-        Event::Sync { node, .. } => format!("n{} syncs its log", node + 1),
-        Event::Mark { node, .. } => format!("n{}'s log has been idle", node + 1),
-        Event::Prepared { node, .. } => format!("n{} has made a log segment", node + 1),
-        Event::Flushed { node, .. } => format!("n{} has flushed its tree", node + 1),
-        Event::Restart { node, .. } => format!("n{} starts", node + 1),
-        Event::Resume { node } => format!("n{} goes on", node + 1),
-        Event::Begin { fault } => format!("fault {fault} begins"),
-        Event::Finish { fault } => format!("fault {fault} ends"),
-        Event::Flap { fault, cut } => format!("fault {fault} {}", if *cut { "closes" } else { "opens" }),
-        Event::BackUp { fault } => format!("a copy of a disk is taken for fault {fault}"),
-        Event::Op { op } => format!("operation at {op} is due"),
-        Event::Ask { call } => format!("call {call} arrives"),
-        Event::Answer { call, .. } => format!("the client of call {call} hears"),
-        Event::GaveUp { call } => format!("the client of call {call} stops waiting"),
-        Event::Gone { call } => format!("the node of call {call} learns that its client has gone"),
-        Event::Again { op } => format!("operation at {op} is asked again"),
-        Event::Heal => "everything is healed".to_owned(),
-        Event::Probe => "is everything done?".to_owned(),
     }
 }

@@ -232,6 +232,11 @@ impl World {
         self.queue.peek()
     }
 
+    /// Takes events out of the future.
+    pub(crate) fn take_events(&mut self, which: impl Fn(&Event) -> bool) -> Vec<(u64, Event)> {
+        self.queue.extract(which)
+    }
+
     fn fold(&mut self, event: &Event) {
         let what = match event {
             Event::Deliver { bytes, flipped, .. } => xxhash_rust::xxh3::xxh3_64(bytes) ^ u64::from(*flipped),

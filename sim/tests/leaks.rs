@@ -20,7 +20,7 @@ fn leaked(leak: &str) -> u64 {
     match leak {
         "map order" => {
             let map: HashMap<u64, ()> = (0..64).map(|key| (key, ())).collect();
-            map.keys().fold(0, |order, key| (order * 31) ^ key)
+            map.keys().fold(0u64, |order, key| order.wrapping_mul(31) ^ key)
         }
         "system time" => {
             let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");

@@ -5,8 +5,11 @@ use quorate_sim::bisect::bisect;
 use quorate_sim::causality::why;
 use quorate_sim::plan::Scenario;
 use quorate_sim::shrink::shrink;
-use quorate_sim::{DrawOptions, EVENTS_MAX, Session, SnapshotError, Stopwatch, VerdictWord, draw, run};
-use quorate_traces::{CrashPoint, DiskFate, Fault, FaultRecord};
+use quorate_sim::{
+    Change, Condition, DrawOptions, EVENTS_MAX, Halt, Journey, Met, Session, SnapshotError, Stopwatch, VerdictWord,
+    draw, run,
+};
+use quorate_traces::{Act, CrashPoint, Directive, DiskFate, Fault, FaultRecord};
 
 struct Unhurried;
 
@@ -24,7 +27,8 @@ fn mix(word: u64) -> u64 {
 
 #[test]
 fn a_saved_run_goes_on_as_if_it_had_not_been() {
-    for seed in 0..120 {
+    let count = std::env::var("QUORATE_SNAPSHOT_PAIRS").map_or(200, |count| count.parse().expect("a number"));
+    for seed in 0..count {
         let plan = draw(seed, &DrawOptions::default());
         let whole = run(&plan);
         let mut session = Session::new(&plan).expect("the plan fits");
@@ -74,6 +78,61 @@ fn a_branch_has_another_future_and_the_same_past() {
 }
 
 #[test]
+fn a_walk_goes_back_to_what_it_was() {
+    let plan = draw(8, &DrawOptions::default());
+    let mut journey = Journey::new(Session::new(&plan).expect("the plan fits"));
+    let mut digests = vec![journey.session().digest()];
+    while journey.step().is_some() {
+        digests.push(journey.session().digest());
+    }
+    let end = journey.session().events();
+    assert_eq!((end as usize, run(&plan).digest), (digests.len() - 1, journey.session().digest()));
+    for turn in 0..60 {
+        let step = mix(turn) % (end + 1);
+        assert_eq!(journey.go_to(step), Halt::There);
+        assert_eq!((journey.session().events(), journey.session().digest()), (step, digests[step as usize]));
+    }
+    assert_eq!(journey.go_to(end + 1), Halt::Over);
+}
+
+#[test]
+fn a_walk_stops_at_what_it_was_told_to() {
+    let plan = draw(8, &DrawOptions::of(Scenario::Quiet));
+    let mut journey = Journey::new(Session::new(&plan).expect("the plan fits"));
+    let stop: Condition = "event=deliver & node=n2 & kind=Store".parse().expect("a condition");
+    let Halt::Condition(moment) = journey.go_until(std::slice::from_ref(&stop), EVENTS_MAX) else {
+        panic!("one arrives")
+    };
+    assert!(stop.fits(&moment) && moment.step == journey.session().events());
+    let before: Vec<_> = (0..moment.step - 1).map(|_| ()).collect();
+    journey.go_to(0);
+    assert!(before.iter().all(|()| journey.step().is_some_and(|earlier| !stop.fits(&earlier))), "it is the first");
+}
+
+#[test]
+fn a_message_on_its_way_can_be_lost_and_one_not_sent_yet_too() {
+    let plan = draw(8, &DrawOptions::of(Scenario::Quiet));
+    let whole = run(&plan);
+    let mut journey = Journey::new(Session::new(&plan).expect("the plan fits"));
+    let stop: Condition = "event=op".parse().expect("a condition");
+    journey.go_until(std::slice::from_ref(&stop), EVENTS_MAX);
+    while !journey.session().next_moment().is_some_and(|next| next.message.is_some()) {
+        journey.step().expect("messages follow an operation");
+    }
+    let message = journey.session().next_moment().and_then(|next| next.message).expect("just seen");
+    for (step, met) in [(journey.session().events(), Met::OnItsWay), (0, Met::Ahead)] {
+        journey.go_to(step);
+        for change in [Change::Drop(message.clone()), Change::Delay(message.clone(), 7)] {
+            let mut other = journey.session().clone();
+            assert_eq!(other.change(&change), met);
+            other.walk_to(EVENTS_MAX);
+            assert_ne!(other.digest(), whole.digest, "{change:?}");
+            assert_eq!(other.report().verdict, VerdictWord::Ok, "one message more or less breaks nothing");
+        }
+    }
+}
+
+#[test]
 fn two_runs_part_where_one_was_changed() {
     let plan = draw(5, &DrawOptions::of(Scenario::Network));
     let left = Session::new(&plan).expect("the plan fits");
@@ -82,17 +141,27 @@ fn two_runs_part_where_one_was_changed() {
     let (point, disk) = (CrashPoint::Now, DiskFate::LoseUnsynced);
     right.add_fault(FaultRecord { at: 40_000, fault: Fault::Crash { n: NodeId(2), point, disk, down: 5_000 } });
     let parting = bisect(left, right).expect("one has a crash");
-    assert!(parting.right.as_deref().is_some_and(|words| words.contains("begins")), "{:?}", parting.right);
+    assert_eq!(parting.right.as_ref().map(|moment| moment.event), Some("begin"), "{parting}");
 }
 
 #[test]
 fn what_is_left_of_a_small_failure_is_necessary() {
-    let failing = (0..).map(|seed| draw(seed, &DrawOptions::of(Scenario::UnsafeQuorum)));
-    let plan = failing.into_iter().find(|plan| run(plan).verdict == VerdictWord::Violation).expect("it fails soon");
-    let small = shrink(&plan, &Unhurried, 1).expect("it fails").plan;
-    let why = why(&small, &Unhurried, 1).expect("it fails");
-    assert_eq!((why.ops.len(), why.faults.len()), (small.ops.len(), small.faults.len()));
-    if let Some((step, _)) = why.inevitable_from {
-        assert!(step < why.events);
+    let drawn = (0..).map(|seed| draw(seed, &DrawOptions::of(Scenario::UnsafeQuorum)));
+    let failing = drawn.filter(|plan| run(plan).verdict == VerdictWord::Violation).take(4);
+    let mut messages = 0;
+    for plan in failing {
+        let small = shrink(&plan, &Unhurried, 1).expect("it fails").plan;
+        let why = why(&small, &Unhurried, 1).expect("it fails");
+        assert_eq!((why.ops.len(), why.faults.len()), (small.ops.len(), small.faults.len()));
+        if let Some((step, _)) = why.inevitable_from {
+            assert!(step < why.events);
+        }
+        for (_, _, message) in &why.messages {
+            let mut without = small.clone();
+            without.directives.push(Directive { message: message.clone(), act: Act::Drop, by: None });
+            assert_ne!(run(&without).first().map(|violation| violation.property), Some(why.property));
+        }
+        messages += why.messages.len();
     }
+    assert!(messages > 0, "some failure hangs on a single message");
 }
