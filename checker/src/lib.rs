@@ -56,7 +56,7 @@ pub use minimize::minimize;
 pub use model::ModelKind;
 pub use online::{CallId, Illegal, Online, Standing};
 pub use read::{Format, ReadError, Recorded, StreamReport, check_stream, read, read_jsonl};
-pub use run::{Asked, FileReport, FileVerdict, Progress, RunOptions, RunReport, Source, run, strongest};
+pub use run::{Asked, FileReport, FileVerdict, Progress, RunError, RunOptions, RunReport, Source, run, strongest};
 pub use timeline::timeline;
 pub use value::{Short, Value};
 pub use write::{write_jepsen_edn, write_jsonl};

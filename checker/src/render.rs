@@ -4,12 +4,15 @@
 //! words. Both are bounded: a report about ten million operations is still a report.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::check::{Blocked, KeyReport, Report, Verdict, Violation};
 use crate::history::{Clock, History, Kind, NEVER, OperationId, Outcome};
-use crate::read::{Format, ReadError, StreamReport};
+use crate::read::{Format, StreamReport};
+use crate::run::{Asked, RunError};
 use crate::timeline::timeline;
 use crate::weaker::Ladder;
+use crate::weaker::eventual::EndReport;
 use crate::write::{put_text, put_value};
 use crate::{Identity, Method, describe};
 
@@ -21,6 +24,10 @@ const DRAWN_MAX: usize = 24;
 const JSON_ANOMALIES_MAX: usize = 100;
 /// Operations around an anomaly in the JSON.
 const AROUND_MAX: usize = 400;
+/// Keys listed one by one in the JSON, the worst first.
+const JSON_KEYS_MAX: usize = 1_000;
+/// A history of at most this many operations is in the JSON as a whole.
+const JSON_WHOLE_MAX: usize = 2_000;
 
 /// One judged history, ready to be shown.
 pub(crate) struct Shown<'a> {
@@ -28,8 +35,21 @@ pub(crate) struct Shown<'a> {
     pub(crate) format: Format,
     pub(crate) history: &'a History,
     pub(crate) report: &'a Report,
+    pub(crate) asked: Asked,
     pub(crate) ladder: Option<&'a Ladder>,
+    pub(crate) end: Option<&'a EndReport>,
     pub(crate) verdict: Verdict,
+    pub(crate) verified: usize,
+    pub(crate) took: Duration,
+}
+
+/// A duration in three figures or so.
+fn show_took(took: Duration) -> String {
+    match took.as_millis() {
+        0..10 => format!("{:.2} ms", took.as_secs_f64() * 1e3),
+        millis @ 10..1_000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", took.as_secs_f64()),
+    }
 }
 
 fn count(report: &Report, is: impl Fn(&KeyReport) -> bool) -> usize {
@@ -52,7 +72,7 @@ impl Shown<'_> {
         self.report.keys.iter().filter_map(|key| Some((key, key.blocked.as_ref()?)))
     }
 
-    pub(crate) fn text(&self, verified: usize) -> String {
+    pub(crate) fn text(&self) -> String {
         let (history, report) = (self.history, self.report);
         let mut text = String::new();
         let (zones, search) =
@@ -70,7 +90,8 @@ impl Shown<'_> {
         if versions > 0 {
             let _ = writeln!(text, "  answers tied to writes by their version on {versions} keys");
         }
-        let violations = self.violations();
+        // Whoever asks for a weaker level reads about that one.
+        let violations = if matches!(self.asked, Asked::Weaker(_)) { Vec::new() } else { self.violations() };
         for violation in violations.iter().take(SHOWN_MAX) {
             self.show_violation(violation, &mut text);
         }
@@ -92,26 +113,55 @@ impl Shown<'_> {
                 let _ = writeln!(text, "    open: {}", describe(history, *id));
             }
         }
-        if verified > 0 {
-            let _ = writeln!(text, "  {verified} certificates verified");
+        if self.verified > 0 {
+            let _ = writeln!(text, "  {} certificates verified", self.verified);
         }
         if let Some(ladder) = self.ladder {
             text.push_str(&ladder.text(history));
         }
-        let name = self.name;
-        let _ = match self.verdict {
-            Verdict::Ok => writeln!(text, "OK  {name}"),
-            Verdict::Violation => {
-                writeln!(text, "VIOLATION  {name}: {} of {} keys", violations.len(), report.keys.len())
-            }
-            Verdict::Unknown => writeln!(text, "UNKNOWN  {name}"),
+        if let Some(end) = self.end {
+            text.push_str(&end.text(history.clock()));
+        }
+        let word = match self.verdict {
+            Verdict::Ok => "OK",
+            Verdict::Violation => "FAIL",
+            Verdict::Unknown => "UNKNOWN",
         };
+        let _ = writeln!(text, "{word}  {}: {}, {}", self.name, self.conclusion(), show_took(self.took));
         text
+    }
+
+    /// The verdict in a few words.
+    fn conclusion(&self) -> String {
+        let keys = self.report.keys.len();
+        let of = |verdict| count(self.report, |key| key.verdict == verdict);
+        let linearizable = match self.report.verdict {
+            Verdict::Ok => "linearizable".to_string(),
+            Verdict::Violation => format!("{} of {keys} keys not linearizable", of(Verdict::Violation)),
+            Verdict::Unknown => format!("no verdict on {} of {keys} keys", of(Verdict::Unknown)),
+        };
+        let of_calls = match (self.asked, self.ladder) {
+            (Asked::Linearizable, _) | (_, None) => linearizable,
+            (Asked::Weaker(level), Some(ladder)) => match ladder.verdict(level) {
+                Verdict::Ok => level.name().to_string(),
+                Verdict::Violation => format!("not {}", level.name()),
+                Verdict::Unknown => format!("nobody knows whether it is {}", level.name()),
+            },
+            (Asked::Strongest, Some(ladder)) => match ladder.strongest() {
+                Some(level) => format!("strongest level that holds: {}", level.name()),
+                None => "no level is known to hold".to_string(),
+            },
+        };
+        match self.end.map(|end| end.verdict) {
+            None | Some(Verdict::Ok) => of_calls,
+            Some(Verdict::Violation) => format!("{of_calls}; replicas do not hold what they should"),
+            Some(Verdict::Unknown) => format!("{of_calls}; not known whether replicas hold what they should"),
+        }
     }
 
     fn show_violation(&self, violation: &Violation, text: &mut String) {
         let key = self.history.key_name(violation.key);
-        let _ = writeln!(text, "VIOLATION  key {key}  ({})\n  {}", violation.anomaly.name(), violation.words);
+        let _ = writeln!(text, "FAIL  key {key}  ({})\n  {}", violation.anomaly.name(), violation.words);
         let drawn = &violation.operations[..violation.operations.len().min(DRAWN_MAX)];
         for line in timeline(self.history, drawn).lines() {
             let _ = writeln!(text, "    {line}");
@@ -122,19 +172,20 @@ impl Shown<'_> {
         }
     }
 
-    pub(crate) fn json(&self, verified: usize) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut json = String::from("{\"schema\":\"quorate.check/1\",\"file\":");
         put_text(self.name, &mut json);
         let _ = write!(
             json,
-            ",\"format\":\"{}\",\"verdict\":\"{}\",\"exit\":{},\"operations\":{},\"keys\":{},\"clients\":{},\"clock\":\"{}\"",
+            ",\"format\":\"{}\",\"verdict\":\"{}\",\"exit\":{},\"operations\":{},\"keys\":{},\"clients\":{},\"clock\":\"{}\",\"us\":{}",
             self.format.name(),
             self.verdict.name(),
             self.verdict.exit_code(),
             self.history.len(),
             self.report.keys.len(),
             self.history.clients().len(),
-            self.history.clock().name()
+            self.history.clock().name(),
+            self.took.as_micros()
         );
         let method = |wanted: Method| count(self.report, |key| key.method == wanted);
         let verdict = |wanted: Verdict| count(self.report, |key| key.verdict == wanted);
@@ -145,7 +196,8 @@ impl Shown<'_> {
             method(Method::Search),
             verdict(Verdict::Ok),
             verdict(Verdict::Violation),
-            verdict(Verdict::Unknown)
+            verdict(Verdict::Unknown),
+            verified = self.verified,
         );
         json.push_str(",\"violations\":[");
         let by_key = self.history.by_key();
@@ -178,8 +230,48 @@ impl Shown<'_> {
             json.push_str(",\"levels\":");
             json.push_str(&ladder.json(self.history));
         }
+        if let Some(end) = self.end {
+            json.push_str(",\"end\":");
+            json.push_str(&end.json(self.history));
+        }
+        self.put_keys(&mut json);
+        if self.history.len() <= JSON_WHOLE_MAX {
+            json.push_str(",\"history\":[");
+            for id in 0..self.history.len() as OperationId {
+                if id > 0 {
+                    json.push(',');
+                }
+                put_operation(self.history, id, &mut json);
+            }
+            json.push(']');
+        }
         json.push('}');
         json
+    }
+
+    /// The keys one by one, the worst and then the longest first; with witness orders if there are any.
+    fn put_keys(&self, json: &mut String) {
+        let mut keys: Vec<&KeyReport> = self.report.keys.iter().collect();
+        keys.sort_by_key(|key| std::cmp::Reverse((key.verdict, key.operations)));
+        json.push_str(",\"each_key\":[");
+        for (at, key) in keys.into_iter().take(JSON_KEYS_MAX).enumerate() {
+            json.push_str(if at > 0 { ",{\"key\":" } else { "{\"key\":" });
+            put_text(self.history.key_name(key.key), json);
+            let _ = write!(
+                json,
+                ",\"verdict\":\"{}\",\"method\":\"{}\",\"operations\":{},\"states\":{}",
+                key.verdict.name(),
+                key.method.name(),
+                key.operations,
+                key.states
+            );
+            let whole = self.history.len() <= JSON_WHOLE_MAX;
+            if let Some(witness) = key.witness.as_ref().filter(|_| whole) {
+                let _ = write!(json, ",\"witness\":{witness:?}");
+            }
+            json.push('}');
+        }
+        json.push(']');
     }
 
     /// Operations of the key that overlap the span of an anomaly.
@@ -254,17 +346,17 @@ pub(crate) fn put_operation(history: &History, id: OperationId, json: &mut Strin
 }
 
 /// A source that could not be read, as JSON.
-pub(crate) fn error_json(name: &str, error: &ReadError) -> String {
+pub(crate) fn error_json(name: &str, error: &RunError) -> String {
     let mut json = String::from("{\"schema\":\"quorate.check/1\",\"file\":");
     put_text(name, &mut json);
-    json.push_str(",\"verdict\":null,\"exit\":2,\"error\":");
+    let _ = write!(json, ",\"verdict\":null,\"exit\":{},\"error\":", error.exit_code());
     put_text(&error.to_string(), &mut json);
     json.push('}');
     json
 }
 
 /// A judged stream as text.
-pub(crate) fn stream_text(name: &str, report: &StreamReport) -> String {
+pub(crate) fn stream_text(name: &str, report: &StreamReport, took: Duration) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -278,7 +370,7 @@ pub(crate) fn stream_text(name: &str, report: &StreamReport) -> String {
             illegal.others.iter().filter(|other| **other != u64::MAX).map(|line| format!("line {line}")).collect();
         let _ = writeln!(
             text,
-            "VIOLATION  key {}  ({})\n  the call that began on line {} and returned at {} cannot be ordered with {}",
+            "FAIL  key {}  ({})\n  the call that began on line {} and returned at {} cannot be ordered with {}",
             report.keys.name(illegal.key.0),
             illegal.anomaly.name(),
             illegal.call,
@@ -295,25 +387,28 @@ pub(crate) fn stream_text(name: &str, report: &StreamReport) -> String {
         );
     }
     let _ = match report.verdict {
-        Verdict::Ok => writeln!(text, "OK  {name}"),
-        Verdict::Violation => writeln!(text, "VIOLATION  {name}: {} illegal returns", standing.illegal),
-        Verdict::Unknown => writeln!(text, "UNKNOWN  {name}"),
+        Verdict::Ok => writeln!(text, "OK  {name}: linearizable, {}", show_took(took)),
+        Verdict::Violation => {
+            writeln!(text, "FAIL  {name}: {} illegal returns, {}", standing.illegal, show_took(took))
+        }
+        Verdict::Unknown => writeln!(text, "UNKNOWN  {name}: not everything could be judged, {}", show_took(took)),
     };
     text
 }
 
 /// A judged stream as JSON.
-pub(crate) fn stream_json(name: &str, report: &StreamReport) -> String {
+pub(crate) fn stream_json(name: &str, report: &StreamReport, took: Duration) -> String {
     let mut json = String::from("{\"schema\":\"quorate.check/1\",\"file\":");
     put_text(name, &mut json);
     let standing = report.standing;
     let _ = write!(
         json,
-        ",\"format\":\"jsonl\",\"stream\":true,\"verdict\":\"{}\",\"exit\":{},\"operations\":{},\"keys\":{},\"held_max\":{},\"undecided_keys\":{},\"unjudged_calls\":{},\"illegal\":[",
+        ",\"format\":\"jsonl\",\"stream\":true,\"verdict\":\"{}\",\"exit\":{},\"operations\":{},\"keys\":{},\"us\":{},\"held_max\":{},\"undecided_keys\":{},\"unjudged_calls\":{},\"illegal\":[",
         report.verdict.name(),
         report.verdict.exit_code(),
         report.operations,
         report.keys.len(),
+        took.as_micros(),
         report.held_max,
         standing.undecided_keys,
         standing.unjudged_calls

@@ -4,15 +4,19 @@
 //! and exits with [`RunReport::exit_code`]. Files are judged side by side; each is dropped once its report is written.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::certificate::Refusal;
 use crate::check::{check_history_with, verify_all};
 use crate::history::History;
 use crate::read::{self, Format, ReadError, Recorded};
+use crate::weaker::eventual::{Conflicts, Dump, EndReport, check_end};
 use crate::weaker::{self, Ladder, Level};
+use crate::write::write_jepsen_edn;
 use crate::{FailedCas, Options, Report, Value, Verdict, minimize, render};
 
 /// Where a history comes from.
@@ -38,10 +42,15 @@ impl Source {
         }
     }
 
-    fn open(&self) -> io::Result<Box<dyn Read>> {
+    /// The bytes, and how many there are where that is known.
+    fn open(&self) -> io::Result<(Box<dyn Read>, Option<u64>)> {
         Ok(match self {
-            Source::File(path) => Box::new(File::open(path)?),
-            Source::Stdin => Box::new(io::stdin().lock()),
+            Source::File(path) => {
+                let file = File::open(path)?;
+                let bytes = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
+                (Box::new(file), bytes)
+            }
+            Source::Stdin => (Box::new(io::stdin().lock()), None),
         })
     }
 }
@@ -54,7 +63,7 @@ pub enum Asked {
     Linearizable,
     /// Does this weaker level hold?
     Weaker(Level),
-    /// Which levels hold?
+    /// Which levels hold? The verdict stays that on linearizability.
     Strongest,
 }
 
@@ -90,13 +99,19 @@ pub struct RunOptions {
     pub minimize: bool,
     /// Judge events as they stream in, in the memory of what is open; our own form only.
     pub stream: bool,
+    /// What every replica held at the end, to be judged too.
+    pub dump: Option<PathBuf>,
+    /// How the replicas resolve concurrent writes, for judging that dump.
+    pub conflicts: Conflicts,
+    /// Where to write the history that was read, as Jepsen EDN.
+    pub export_edn: Option<PathBuf>,
 }
 
 /// What is going on, for whoever waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// A source is being read.
-    Reading(&'a str),
+    /// So many bytes of a source were read, of so many where that is known.
+    Reading(&'a str, u64, Option<u64>),
     /// A source was read and has this many operations.
     Judging(&'a str, usize),
     /// This many of the keys of a source are done.
@@ -110,8 +125,53 @@ pub enum Progress<'a> {
 pub struct FileReport {
     /// Its name.
     pub name: String,
-    /// The verdict, or why the source could not be read.
-    pub outcome: Result<FileVerdict, ReadError>,
+    /// The verdict, or why there is none.
+    pub outcome: Result<FileVerdict, RunError>,
+}
+
+/// Why a source has no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not be read. Nothing of it was judged.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The dump that belongs to it could not be read.
+    #[error("{}: {error}", file.display())]
+    Dump {
+        /// The dump.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: ReadError,
+    },
+    /// The export could not be written.
+    #[error("{}: {error}", file.display())]
+    Export {
+        /// Where it should have gone.
+        file: PathBuf,
+        /// Why it did not.
+        error: io::Error,
+    },
+    /// A certificate does not hold: a judge is wrong, and no verdict of it may be trusted.
+    #[error("the verdict on key {key} is wrong, its certificate is refused: {refusal}")]
+    Certificate {
+        /// The key.
+        key: String,
+        /// What the verifier says.
+        refusal: Refusal,
+    },
+}
+
+impl RunError {
+    /// 70 for a wrong verdict, 74 where bytes could not be had or put, 2 for bad input.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Certificate { .. } => 70,
+            RunError::Read(ReadError::Io(_))
+            | RunError::Dump { error: ReadError::Io(_), .. }
+            | RunError::Export { .. } => 74,
+            RunError::Read(ReadError::Line { .. }) | RunError::Dump { error: ReadError::Line { .. }, .. } => 2,
+        }
+    }
 }
 
 /// What was found out about one source.
@@ -127,6 +187,8 @@ pub struct FileVerdict {
     pub json: String,
     /// How many certificates were verified.
     pub verified: usize,
+    /// How long reading and judging took.
+    pub took: Duration,
 }
 
 /// What became of all sources.
@@ -137,23 +199,21 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// 0 ok, 1 violation, 2 bad input, 3 unknown, 4 nothing was given; the first of 1, 2, 3 that any source calls for.
+    /// 0 ok, 1 violation, 3 unknown, 4 nothing was given, and the codes of [`RunError`]. Of several the first in the
+    /// order 70, 1, 2, 74, 3.
     pub fn exit_code(&self) -> u8 {
-        if self.files.is_empty() {
-            return 4;
-        }
-        let any = |wanted: Verdict| {
-            self.files.iter().any(|file| file.outcome.as_ref().is_ok_and(|found| found.verdict == wanted))
+        const ORDER: [u8; 6] = [70, 1, 2, 74, 3, 0];
+        let code = |file: &FileReport| match &file.outcome {
+            Ok(found) => found.verdict.exit_code(),
+            Err(error) => error.exit_code(),
         };
-        if any(Verdict::Violation) {
-            1
-        } else if self.files.iter().any(|file| file.outcome.is_err()) {
-            2
-        } else if any(Verdict::Unknown) {
-            3
-        } else {
-            0
-        }
+        let rank = |code: u8| ORDER.iter().position(|other| *other == code).expect("every code has its place");
+        self.files.iter().map(code).min_by_key(|code| rank(*code)).unwrap_or(4)
+    }
+
+    /// The worst verdict of all that were found; `None` if there was none.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.files.iter().filter_map(|file| Some(file.outcome.as_ref().ok()?.verdict)).max()
     }
 
     /// Everything for readers.
@@ -162,7 +222,7 @@ impl RunReport {
         for file in &self.files {
             match &file.outcome {
                 Ok(found) => text.push_str(&found.text),
-                Err(error) => text.push_str(&format!("{}: {error}\nBAD INPUT  {}\n", file.name, file.name)),
+                Err(error) => text.push_str(&format!("BAD INPUT  {}: {error}\n", file.name)),
             }
         }
         text
@@ -172,13 +232,20 @@ impl RunReport {
     pub fn json(&self) -> String {
         let mut text = String::new();
         for file in &self.files {
-            match &file.outcome {
-                Ok(found) => text.push_str(&found.json),
-                Err(error) => text.push_str(&render::error_json(&file.name, error)),
-            }
+            text.push_str(&file.json());
             text.push('\n');
         }
         text
+    }
+}
+
+impl FileReport {
+    /// The same for programs: one JSON object without line breaks.
+    pub fn json(&self) -> String {
+        match &self.outcome {
+            Ok(found) => found.json.clone(),
+            Err(error) => render::error_json(&self.name, error),
+        }
     }
 }
 
@@ -205,42 +272,88 @@ fn judge_source(
     name: &str,
     options: &RunOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<FileVerdict, ReadError> {
-    progress(Progress::Reading(name));
-    let input = source.open()?;
+) -> Result<FileVerdict, RunError> {
+    let started = Instant::now();
+    let (input, bytes) = source.open().map_err(ReadError::from)?;
+    let input = Counted { input, read: 0, said: 0, say: &|read| progress(Progress::Reading(name, read, bytes)) };
     if options.stream {
         let judged = settled(options, Format::Jsonl);
         let report = read::check_stream(input, &judged)?;
+        let took = started.elapsed();
         return Ok(FileVerdict {
             verdict: report.verdict,
             operations: report.operations as usize,
-            text: render::stream_text(name, &report),
-            json: render::stream_json(name, &report),
+            text: render::stream_text(name, &report, took),
+            json: render::stream_json(name, &report, took),
             verified: 0,
+            took,
         });
     }
     let Recorded { history, format } = read::read(input, options.format, options.columns.as_deref())?;
+    if let Some(file) = &options.export_edn {
+        export(&history, file).map_err(|error| RunError::Export { file: file.clone(), error })?;
+    }
     progress(Progress::Judging(name, history.len()));
     let judged = settled(options, format);
     let mut report = check_history_with(&history, &judged, &|done, all| progress(Progress::Keys(name, done, all)));
-    let verified = finish(&history, &mut report, &judged, options);
+    let verified = finish(&history, &mut report, &judged, options)?;
     let ladder = match options.asked {
         Asked::Linearizable => None,
         Asked::Weaker(level) => Some(weaker::check_level(&history, &report, &judged, level)),
         Asked::Strongest => Some(weaker::ladder(&history, &report, &judged)),
     };
-    let verdict = match (&ladder, options.asked) {
+    let end = options.dump.as_ref().map(|file| judge_end(&history, file, options, &judged)).transpose()?;
+    let of_calls = match (&ladder, options.asked) {
         (Some(ladder), Asked::Weaker(level)) => ladder.verdict(level),
         _ => report.verdict,
     };
-    let shown = render::Shown { name, format, history: &history, report: &report, ladder: ladder.as_ref(), verdict };
-    Ok(FileVerdict {
+    let verdict = end.as_ref().map_or(of_calls, |end| of_calls.max(end.verdict));
+    let took = started.elapsed();
+    let (ladder, end) = (ladder.as_ref(), end.as_ref());
+    let shown = render::Shown {
+        name,
+        format,
+        history: &history,
+        report: &report,
+        asked: options.asked,
+        ladder,
+        end,
         verdict,
-        operations: history.len(),
-        text: shown.text(verified),
-        json: shown.json(verified),
         verified,
-    })
+        took,
+    };
+    Ok(FileVerdict { verdict, operations: history.len(), text: shown.text(), json: shown.json(), verified, took })
+}
+
+/// Says how far the reading is, now and then.
+struct Counted<'a, R> {
+    input: R,
+    read: u64,
+    said: u64,
+    say: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        const SAID_EVERY_BYTES: u64 = 8 << 20;
+        let read = self.input.read(into)?;
+        self.read += read as u64;
+        if self.read - self.said >= SAID_EVERY_BYTES {
+            self.said = self.read;
+            (self.say)(self.read);
+        }
+        Ok(read)
+    }
+}
+
+fn export(history: &History, file: &Path) -> io::Result<()> {
+    write_jepsen_edn(history, BufWriter::new(File::create(file)?))
+}
+
+fn judge_end(history: &History, file: &Path, options: &RunOptions, judged: &Options) -> Result<EndReport, RunError> {
+    let dump = File::open(file).map_err(ReadError::from).and_then(Dump::read);
+    let dump = dump.map_err(|error| RunError::Dump { file: file.to_path_buf(), error })?;
+    Ok(check_end(history, &dump, options.conflicts, judged))
 }
 
 /// The options with what the format says filled in.
@@ -254,20 +367,15 @@ fn settled(options: &RunOptions, format: Format) -> Options {
 }
 
 /// Minimises and verifies as asked; how many certificates held.
-///
-/// # Panics
-/// If a certificate does not hold: then a judge is wrong, and no verdict of it may be trusted.
-fn finish(history: &History, report: &mut Report, judged: &Options, options: &RunOptions) -> usize {
+fn finish(history: &History, report: &mut Report, judged: &Options, options: &RunOptions) -> Result<usize, RunError> {
     if options.minimize {
         report.keys.iter_mut().for_each(|key| minimize(history, key, judged));
     }
     if !options.verify {
-        return 0;
+        return Ok(0);
     }
-    match verify_all(history, report, judged) {
-        Ok(verified) => verified,
-        Err((key, refusal)) => panic!("the certificate of key {} does not hold: {refusal}", history.key_name(key)),
-    }
+    verify_all(history, report, judged)
+        .map_err(|(key, refusal)| RunError::Certificate { key: history.key_name(key).to_string(), refusal })
 }
 
 /// A ladder for callers who have a history in memory.

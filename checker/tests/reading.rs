@@ -280,11 +280,12 @@ fn a_run_over_several_files_reports_each_and_classifies_the_exit() {
     assert_eq!(exit(std::slice::from_ref(&good)), 0);
     assert_eq!(exit(&[good.clone(), bad.clone(), broken.clone()]), 1);
     assert_eq!(exit(&[good.clone(), broken.clone()]), 2);
-    assert_eq!(exit(&[missing]), 2);
+    assert_eq!(exit(std::slice::from_ref(&missing)), 74);
+    assert_eq!(exit(&[bad.clone(), missing]), 1);
     assert_eq!(exit(&[]), 4);
     let report = run(&[bad, broken], &options, &|_| {});
     let (text, json) = (report.text(), report.json());
-    for wanted in ["VIOLATION  key x  (overlap)", "├put 1┤", "line 2", "BAD INPUT", "strongest that holds"] {
+    for wanted in ["FAIL  key x  (overlap)", "├put 1┤", "line 2", "BAD INPUT", "strongest that holds"] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     for wanted in

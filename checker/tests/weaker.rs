@@ -46,16 +46,18 @@ fn each_level_is_told_from_the_next() {
     assert_eq!(broken(&history(&stores)), ["linearizable", "sequential"]);
     // Two that disagree for ever about the order of two writes.
     let split = ["a: w x 1", "b: w x 2", "c: r x 1, r x 2", "d: r x 2, r x 1"];
-    assert_eq!(broken(&history(&split)), ["linearizable", "sequential", "causal-convergence"]);
+    let expected = ["linearizable", "sequential", "causal-convergence", "per-key-sequential"];
+    assert_eq!(broken(&history(&split)), expected);
     // Seen through a third: causality lost, sessions intact but for writes-follow-reads.
     let through = ["a: w x 1", "b: r x 1, w y 1", "c: r y 1, r x nil"];
     let above = ["linearizable", "sequential", "causal-convergence", "causal"];
-    let with = |last: &'static str| [&above[..], &[last]].concat();
-    assert_eq!(broken(&history(&through)), with("writes-follow-reads"));
-    assert_eq!(broken(&history(&["a: w x 1, r x nil"])), with("read-your-writes"));
-    assert_eq!(broken(&history(&["a: w x 1", "b: r x 1, r x nil"])), with("monotonic-reads"));
-    assert_eq!(broken(&history(&["a: w x 1, w y 1", "b: r y 1, r x nil"])), with("monotonic-writes"));
-    assert_eq!(broken(&history(&["a: r x 7"])).len(), 9, "a value out of thin air keeps no promise");
+    let with = |last: &[&'static str]| [&above[..], last].concat();
+    assert_eq!(broken(&history(&through)), with(&["writes-follow-reads"]));
+    let per_key = "per-key-sequential";
+    assert_eq!(broken(&history(&["a: w x 1, r x nil"])), with(&[per_key, "read-your-writes"]));
+    assert_eq!(broken(&history(&["a: w x 1", "b: r x 1, r x nil"])), with(&[per_key, "monotonic-reads"]));
+    assert_eq!(broken(&history(&["a: w x 1, w y 1", "b: r y 1, r x nil"])), with(&["monotonic-writes"]));
+    assert_eq!(broken(&history(&["a: r x 7"])).len(), 10, "a value out of thin air keeps no promise");
     assert_eq!(broken(&history(&["a: w x 1", "b: r x 1"])).len(), 0);
 }
 
@@ -184,7 +186,7 @@ fn is_causal(history: &History) -> bool {
 
 #[test]
 fn sequential_and_causal_agree_with_brute_force() {
-    let mut tally = [0; 4];
+    let (mut tally, mut coherent) = ([0; 4], 0);
     for seed in 0..4_000 {
         let mut random = Random(seed);
         let history = draw(&mut random);
@@ -201,6 +203,16 @@ fn sequential_and_causal_agree_with_brute_force() {
         let causal = is_causal(&history);
         assert_eq!(holds(Level::Sequential), sequential, "seed {seed}: {:#?}", history.operations());
         assert_eq!(holds(Level::Causal), causal, "seed {seed}: {:#?}", history.operations());
+        let per_key = (0..2).all(|key| {
+            let of_key = |session: &Vec<u32>| -> Vec<u32> {
+                session.iter().copied().filter(|id| history.operation(*id).key.0 == key).collect()
+            };
+            let sessions: Vec<Vec<u32>> = sessions.iter().map(of_key).collect();
+            is_sequential(&history, &mut vec![0; 3], &sessions, &mut [Value::Absent, Value::Absent])
+        });
+        assert_eq!(holds(Level::PerKeySequential), per_key, "seed {seed}: {:#?}", history.operations());
+        assert!(!sequential || per_key);
+        coherent += u32::from(per_key && !sequential);
         // The order of strength itself.
         assert!(!holds(Level::Linearizable) || sequential);
         assert!(!sequential || holds(Level::CausalConvergence));
@@ -212,5 +224,5 @@ fn sequential_and_causal_agree_with_brute_force() {
         }
         tally[usize::from(sequential) + 2 * usize::from(causal)] += 1;
     }
-    assert!(tally[0] > 300 && tally[2] > 20 && tally[3] > 300, "{tally:?}");
+    assert!(tally[0] > 300 && tally[2] > 20 && tally[3] > 300 && coherent > 20, "{tally:?} {coherent}");
 }

@@ -14,7 +14,7 @@ mod stream;
 
 use std::io::{self, Read};
 
-use crate::history::History;
+use crate::history::{History, Time};
 use crate::{FailedCas, Value};
 pub(crate) use json::encode_base64;
 pub use stream::{StreamReport, check_stream};
@@ -150,12 +150,13 @@ pub fn read_jsonl(input: impl Read) -> Result<History, ReadError> {
     jsonl::read(input)
 }
 
-/// One line of a dump: replica, key, values.
-pub(crate) fn json_dump_line(line: &[u8]) -> Result<(String, String, Vec<Value>), String> {
-    let (mut replica, mut key, mut values) = (None, None, Vec::new());
+/// One line of a dump: time if it says one, replica, key, values.
+pub(crate) fn json_dump_line(line: &[u8]) -> Result<(Option<Time>, String, String, Vec<Value>), String> {
+    let (mut at, mut replica, mut key, mut values) = (None, None, None, Vec::new());
     let mut scanner = json::Scanner::new(line.trim_ascii());
     scanner.object(|scanner, name| {
         match name {
+            b"at" => at = Some(scanner.integer()?),
             b"n" => replica = Some(scanner.value()?.to_string()),
             b"k" => key = Some(scanner.value()?),
             b"v" => values.push(scanner.value()?),
@@ -171,5 +172,5 @@ pub(crate) fn json_dump_line(line: &[u8]) -> Result<(String, String, Vec<Value>)
     let key = key.ok_or("\"k\" (the key) is missing")?;
     let key =
         key.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_string)).unwrap_or(key.to_string());
-    Ok((replica.ok_or("\"n\" (the replica) is missing")?, key, values))
+    Ok((at, replica.ok_or("\"n\" (the replica) is missing")?, key, values))
 }

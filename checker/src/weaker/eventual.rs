@@ -6,21 +6,30 @@
 //! causally after must still be there, where siblings are kept; where the last writer wins, one of them must be).
 //! The ledger splits the acknowledged writes into those that must have survived and those that may be gone.
 //!
-//! A dump is JSON lines: `{"n":"n1","k":"cart","v":"x"}`, or `"vs":[..]` for siblings; an absent key needs no line.
+//! A dump is JSON lines: `{"n":"n1","k":"cart","v":"x"}`, or `"vs":[..]` for siblings; an absent key needs no line. With
+//! `"at":TIME` on its lines a file holds several dumps: the last is judged, and since when the replicas agreed as they
+//! do at the end is the convergence time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 
 use super::relation::{Node, Relation, Unrelated};
 use crate::check::{Options, Verdict};
-use crate::history::{History, KeyId, OperationId, Outcome};
+use crate::history::{Clock, History, KeyId, Kind, NEVER, OperationId, Outcome, TIME_MIN, Time};
 use crate::read::{ReadError, json_dump_line};
+use crate::render::put_operation;
+use crate::write::put_text;
 use crate::{Value, describe};
 
-/// What every replica holds at the end.
+/// What every replica holds: replica, key, values.
+type Replicas = BTreeMap<String, BTreeMap<String, BTreeSet<Value>>>;
+
+/// What every replica holds at the end, and held at moments before.
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
-    replicas: BTreeMap<String, BTreeMap<String, BTreeSet<Value>>>,
+    /// By the time of the dump; dumps that do not say theirs are the only ones.
+    moments: BTreeMap<Time, Replicas>,
 }
 
 impl Dump {
@@ -29,14 +38,24 @@ impl Dump {
         Self::default()
     }
 
-    /// Notes that a replica answered, even if it holds nothing.
+    /// Notes that a replica answered at the end, even if it holds nothing.
     pub fn add_replica(&mut self, replica: &str) {
-        self.replicas.entry(replica.to_string()).or_default();
+        self.add_replica_at(NEVER, replica);
     }
 
-    /// Notes one value that a replica holds.
+    /// Notes one value that a replica holds at the end.
     pub fn add(&mut self, replica: &str, key: &str, value: Value) {
-        let of_replica = self.replicas.entry(replica.to_string()).or_default();
+        self.add_at(NEVER, replica, key, value);
+    }
+
+    /// Notes that a replica answered at this time, even if it holds nothing.
+    pub fn add_replica_at(&mut self, at: Time, replica: &str) {
+        self.moments.entry(at).or_default().entry(replica.to_string()).or_default();
+    }
+
+    /// Notes one value that a replica held at this time.
+    pub fn add_at(&mut self, at: Time, replica: &str, key: &str, value: Value) {
+        let of_replica = self.moments.entry(at).or_default().entry(replica.to_string()).or_default();
         if !value.is_absent() {
             of_replica.entry(key.to_string()).or_default().insert(value);
         }
@@ -50,19 +69,34 @@ impl Dump {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let (replica, key, values) =
+            let (moment, replica, key, values) =
                 json_dump_line(&line).map_err(|reason| ReadError::Line { line: at as u64 + 1, reason })?;
-            dump.add_replica(&replica);
-            values.into_iter().for_each(|value| dump.add(&replica, &key, value));
+            let moment = moment.unwrap_or(NEVER);
+            dump.add_replica_at(moment, &replica);
+            values.into_iter().for_each(|value| dump.add_at(moment, &replica, &key, value));
         }
         Ok(dump)
+    }
+
+    /// The last dump.
+    fn last(&self) -> Option<&Replicas> {
+        self.moments.values().next_back()
+    }
+
+    /// Since when all replicas hold what they hold at the end, as far as the dumps tell.
+    fn agreed_since(&self) -> Option<Time> {
+        let end = self.last()?.values().next()?;
+        let agreed = |(_, replicas): &(&Time, &Replicas)| replicas.values().all(|held| held == end);
+        let since = self.moments.iter().rev().take_while(agreed).last().map(|(time, _)| *time)?;
+        (since != NEVER).then_some(since)
     }
 }
 
 /// How replicas resolve concurrent writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conflicts {
     /// One of them wins.
+    #[default]
     LastWriterWins,
     /// All are kept.
     Siblings,
@@ -90,13 +124,23 @@ pub struct EndReport {
     pub must_survive: Vec<OperationId>,
     /// Acknowledged writes that something newer, or something concurrent that won, may have replaced.
     pub may_be_lost: Vec<OperationId>,
+    /// How long after the last acknowledged write the replicas were first seen to hold what they hold at the end, and
+    /// all the same; `None` where the dumps carry no times, or the replicas never agreed.
+    pub converged_after: Option<Time>,
 }
 
 /// Judges final dumps against what clients were told.
 pub fn check_end(history: &History, dump: &Dump, conflicts: Conflicts, options: &Options) -> EndReport {
-    let mut report =
-        EndReport { verdict: Verdict::Ok, findings: Vec::new(), must_survive: Vec::new(), may_be_lost: Vec::new() };
-    report.check_convergence(dump);
+    let mut report = EndReport {
+        verdict: Verdict::Ok,
+        findings: Vec::new(),
+        must_survive: Vec::new(),
+        may_be_lost: Vec::new(),
+        converged_after: converged_after(history, dump),
+    };
+    let nothing = Replicas::new();
+    let replicas = dump.last().unwrap_or(&nothing);
+    report.check_convergence(replicas);
     let relation = match Relation::of_all_writes(history, options) {
         Ok(relation) => relation,
         Err(Unrelated::ThinAir(broken)) => {
@@ -108,8 +152,8 @@ pub fn check_end(history: &History, dump: &Dump, conflicts: Conflicts, options: 
             return report;
         }
     };
-    let nothing = BTreeMap::new();
-    let held = dump.replicas.values().next().unwrap_or(&nothing);
+    let empty_replica = BTreeMap::new();
+    let held = replicas.values().next().unwrap_or(&empty_replica);
     for key in 0..history.keys().len() as u32 {
         let name = history.key_name(KeyId(key));
         let empty = BTreeSet::new();
@@ -122,15 +166,88 @@ pub fn check_end(history: &History, dump: &Dump, conflicts: Conflicts, options: 
     report
 }
 
+/// From the last acknowledged write to the first dump since which nothing changed and all agreed.
+fn converged_after(history: &History, dump: &Dump) -> Option<Time> {
+    let since = dump.agreed_since()?;
+    let writes = history
+        .operations()
+        .iter()
+        .filter(|operation| operation.outcome == Outcome::Ok && !matches!(operation.kind, Kind::Read | Kind::Dequeue));
+    let last = writes.map(|operation| operation.ret).max().unwrap_or(TIME_MIN);
+    Some(since.saturating_sub(last).max(0))
+}
+
+/// Findings shown in full in text, and in JSON.
+const SHOWN_MAX: usize = 5;
+const JSON_FINDINGS_MAX: usize = 100;
+/// Writes of each side of the ledger that the JSON names.
+const JSON_LEDGER_MAX: usize = 1_000;
+
 impl EndReport {
+    pub(crate) fn text(&self, clock: Clock) -> String {
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "end of the run: {} acknowledged writes must have survived, {} may be gone",
+            self.must_survive.len(),
+            self.may_be_lost.len()
+        );
+        let _ = match self.converged_after {
+            Some(after) => writeln!(text, "  replicas agree since {} after the last write", clock.show(after)),
+            None if self.verdict == Verdict::Violation => Ok(()),
+            None => writeln!(text, "  replicas agree; the dumps do not say since when"),
+        };
+        for finding in self.findings.iter().take(SHOWN_MAX) {
+            let _ = writeln!(text, "  key {}: {}", finding.key, finding.words);
+        }
+        if self.findings.len() > SHOWN_MAX {
+            let _ = writeln!(text, "  … and {} more", self.findings.len() - SHOWN_MAX);
+        }
+        text
+    }
+
+    pub(crate) fn json(&self, history: &History) -> String {
+        let mut json = String::new();
+        let after = self.converged_after.map_or("null".to_string(), |after| after.to_string());
+        let _ = write!(
+            json,
+            "{{\"verdict\":\"{}\",\"converged_after\":{after},\"must_survive\":{},\"may_be_lost\":{},\"findings\":[",
+            self.verdict.name(),
+            self.must_survive.len(),
+            self.may_be_lost.len()
+        );
+        for (at, finding) in self.findings.iter().take(JSON_FINDINGS_MAX).enumerate() {
+            json.push_str(if at > 0 { ",{\"key\":" } else { "{\"key\":" });
+            put_text(&finding.key, &mut json);
+            json.push_str(",\"words\":");
+            put_text(&finding.words, &mut json);
+            json.push_str(",\"operations\":[");
+            for (at, id) in finding.operations.iter().enumerate() {
+                json.push_str(if at > 0 { "," } else { "" });
+                put_operation(history, *id, &mut json);
+            }
+            json.push_str("]}");
+        }
+        json.push_str("],\"ledger\":{");
+        for (at, (name, ids)) in
+            [("must_survive", &self.must_survive), ("may_be_lost", &self.may_be_lost)].into_iter().enumerate()
+        {
+            let ids = &ids[..ids.len().min(JSON_LEDGER_MAX)];
+            let comma = if at > 0 { "," } else { "" };
+            let _ = write!(json, "{comma}\"{name}\":{ids:?}");
+        }
+        json.push_str("}}");
+        json
+    }
+
     fn find(&mut self, key: &str, words: String, operations: Vec<OperationId>) {
         self.verdict = Verdict::Violation;
         self.findings.push(Finding { key: key.to_string(), words, operations });
     }
 
-    fn check_convergence(&mut self, dump: &Dump) {
-        let Some((first, held)) = dump.replicas.first_key_value() else { return };
-        for (replica, other) in &dump.replicas {
+    fn check_convergence(&mut self, replicas: &Replicas) {
+        let Some((first, held)) = replicas.first_key_value() else { return };
+        for (replica, other) in replicas {
             let keys: BTreeSet<&String> = held.keys().chain(other.keys()).collect();
             for key in keys.into_iter().filter(|key| held.get(*key) != other.get(*key)) {
                 let show = |values: Option<&BTreeSet<Value>>| match values {

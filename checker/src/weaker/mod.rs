@@ -1,12 +1,13 @@
 //! Weaker levels on the same input: which promise does hold?
 //!
 //! linearizable > sequential > causal convergence > causal > the four session guarantees > no value out of thin air.
-//! Per key: linearizability, and how stale reads were ([`staleness`]). Over the whole history: the rest, from session
-//! order and from which write each answer shows. Where an answer could show several writes, the levels that need to
+//! Per key: linearizability, per-key sequential consistency (below sequential, beside causal), and how stale reads were
+//! ([`staleness`]). Over the whole history: the rest, from session order and from which write each answer shows. Where an answer could show several writes, the levels that need to
 //! know are unknown. Convergence and lost writes are judged from final dumps ([`eventual`]).
 
 mod causal;
 pub mod eventual;
+mod per_key;
 mod relation;
 mod sequential;
 mod session;
@@ -33,6 +34,8 @@ pub enum Level {
     CausalConvergence,
     /// No answer misses what causally came before it (CC).
     Causal,
+    /// For each key one order that respects each client's own order (coherence).
+    PerKeySequential,
     /// A client sees its own writes.
     ReadYourWrites,
     /// A client never reads something older than it has read.
@@ -46,11 +49,12 @@ pub enum Level {
 }
 
 /// From the strongest down.
-const ALL: [Level; 9] = [
+const ALL: [Level; 10] = [
     Level::Linearizable,
     Level::Sequential,
     Level::CausalConvergence,
     Level::Causal,
+    Level::PerKeySequential,
     Level::ReadYourWrites,
     Level::MonotonicReads,
     Level::MonotonicWrites,
@@ -66,6 +70,7 @@ impl Level {
             Level::Sequential => "sequential",
             Level::CausalConvergence => "causal-convergence",
             Level::Causal => "causal",
+            Level::PerKeySequential => "per-key-sequential",
             Level::ReadYourWrites => "read-your-writes",
             Level::MonotonicReads => "monotonic-reads",
             Level::MonotonicWrites => "monotonic-writes",
@@ -79,6 +84,7 @@ impl Level {
         match name {
             "session" => Some(Level::WritesFollowReads),
             "ccv" => Some(Level::CausalConvergence),
+            "coherence" => Some(Level::PerKeySequential),
             other => ALL.into_iter().find(|level| level.name() == other),
         }
     }
@@ -232,7 +238,15 @@ fn judge(
                 LevelReport::unknown(level, words)
             }
         }
-        (Ok(relation), level) => judge_related(history, report, options, relation, level),
+        (Ok(relation), level) => {
+            let found = judge_related(history, report, options, relation, level);
+            let certain = report.verdict == Verdict::Ok && strict_only(history) || level == Level::NoThinAir;
+            if found.verdict == Verdict::Ok && relation.leaves_out > 0 && !certain {
+                LevelReport::unknown(level, "a failed swap did not say what it saw")
+            } else {
+                found
+            }
+        }
     });
     let levels = levels.collect();
     let staleness = staleness.then(|| staleness::measure(history, options));
@@ -280,6 +294,7 @@ fn judge_related(
         },
         Level::CausalConvergence => of(causal::convergence(relation)),
         Level::Causal => of(causal::causal(relation)),
+        Level::PerKeySequential => of(per_key::judge(relation)),
         Level::ReadYourWrites => of(session::read_your_writes(relation)),
         Level::MonotonicReads => of(session::monotonic_reads(relation)),
         Level::MonotonicWrites => of(session::monotonic_writes(relation)),

@@ -39,6 +39,8 @@ pub(crate) struct Relation<'a> {
     pub(crate) sessions: usize,
     /// Writes of a key by session, in session order.
     pub(crate) writes: FastMap<KeyId, Vec<(u32, Vec<Node>)>>,
+    /// Failed swaps that tell only what the value was not: they stand nowhere here.
+    pub(crate) leaves_out: usize,
     clocks: Vec<u32>,
     /// Nodes on a causal cycle, if there is one.
     pub(crate) cycle: Option<Vec<Node>>,
@@ -59,8 +61,9 @@ impl<'a> Relation<'a> {
         let mut writer_of = vec![None; history.len()];
         let mut matters = vec![false; history.len()];
         let by_key = history.by_key();
+        let mut leaves_out = 0;
         for key in 0..by_key.keys() as u32 {
-            relate_key(history, by_key.of(KeyId(key)), &rules, &mut writer_of, &mut matters)?;
+            leaves_out += relate_key(history, by_key.of(KeyId(key)), &rules, &mut writer_of, &mut matters)?;
         }
         if all_writes {
             for (operation, matters) in history.operations().iter().zip(&mut matters) {
@@ -78,6 +81,7 @@ impl<'a> Relation<'a> {
             is_write: Vec::new(),
             sessions: history.clients().len(),
             writes: FastMap::default(),
+            leaves_out,
             clocks: Vec::new(),
             cycle: None,
         };
@@ -199,14 +203,14 @@ impl<'a> Relation<'a> {
     }
 }
 
-/// Which write each answer of one key shows.
+/// Which write each answer of one key shows; how many operations say only what they did not see.
 fn relate_key(
     history: &History,
     ids: &[OperationId],
     rules: &Rules,
     writer_of: &mut [Option<OperationId>],
     matters: &mut [bool],
-) -> Result<(), Unrelated> {
+) -> Result<usize, Unrelated> {
     let clusters = match Clusters::of_key(history, ids, rules) {
         Ok(clusters) if !clusters.is_guessed => clusters,
         Ok(_) | Err(Trouble::Ambiguous(_)) => {
@@ -227,7 +231,7 @@ fn relate_key(
             writer_of[*id as usize] = Some(clusters.all[cluster.source as usize].writer);
         }
     }
-    Ok(())
+    Ok(clusters.inequalities.len())
 }
 
 /// The nodes in an order that respects the edges, or the nodes of a cycle.

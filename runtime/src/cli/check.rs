@@ -1,31 +1,37 @@
-//! `quorate check`: judge a recorded history, from our store or from anybody's. A thin shell around `quorate-checker`.
+//! `quorate check`: judge recorded histories, from our store or from anybody's. A thin shell around
+//! [`quorate_checker::run`]: it names the sources, draws the progress, prints the reports and picks the exit code.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use quorate_checker::weaker::eventual::Conflicts;
 use quorate_checker::{
-    Budget, FailedCas, Format as HistoryFormat, History, ModelKind, Options, ReadError, Recorded, Report, Value,
-    Verdict, check_history, describe, minimize, read, verify,
+    Asked, Budget, FailedCas, Format as HistoryFormat, ModelKind, Options, Progress, RunOptions, RunReport, Source,
+    Value, run,
 };
-use serde_json::json;
 
 use super::console::{Console, Format, ResultFile, finish};
-use super::exit::{Ended, Exit, Failure, OrExit};
+use super::exit::{Ended, Exit, Failure};
 use super::units;
 
 /// Judge recorded histories: does some order explain every answer?
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    /// History files; - is stdin
+    /// History files, judged side by side; - is stdin
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     /// What the keys are: auto, register, cas, kv, set, counter, queue
     #[arg(long, default_value = "auto", value_parser = model, value_name = "MODEL")]
     model: ModelKind,
+    /// The promise to hold the history to: linearizable, sequential, causal, session, eventual; strongest names the
+    /// strongest that holds, shows why the next does not, and measures staleness
+    ///
+    /// Finer ones: causal-convergence, per-key-sequential, read-your-writes, monotonic-reads, monotonic-writes,
+    /// writes-follow-reads. With strongest the exit code is that of linearizable.
+    #[arg(long, default_value = "linearizable", value_parser = level, value_name = "LEVEL")]
+    level: Asked,
     /// The form of the files: auto, jsonl, jepsen-edn, jepsen-log, porcupine-kv, csv
     #[arg(long, default_value = "auto", value_parser = form, value_name = "FORM")]
     from: Form,
@@ -39,18 +45,30 @@ pub(crate) struct Check {
     /// says by default
     #[arg(long, value_enum, value_name = "MEANING")]
     failed_cas: Option<FailedCasFlag>,
+    /// What each replica holds at the end, as JSON lines; judges convergence and lost writes too
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+    /// How the replicas of that dump resolve concurrent writes
+    #[arg(long, value_enum, default_value_t = ConflictsFlag::Lww, requires = "dump", value_name = "HOW")]
+    conflicts: ConflictsFlag,
+    /// Judge events as they come in, in the memory of what is open; our own form only
+    #[arg(long, conflicts_with_all = ["level", "dump", "minimize", "verify", "export_edn", "columns", "from", "model"])]
+    stream: bool,
     /// Make counterexamples of a search as small as single removals can
     #[arg(long)]
     minimize: bool,
     /// Answer unknown rather than take longer
     #[arg(long, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
     time: Duration,
-    /// Answer unknown rather than use more memory
+    /// Answer unknown rather than use more memory for judging
     #[arg(long, default_value = "2GiB", value_parser = units::size, value_name = "SIZE")]
     mem: u64,
     /// Verify every verdict by its certificate, independently of the judge that found it
     #[arg(long)]
     verify: bool,
+    /// Write the history that was read to FILE, as Jepsen EDN
+    #[arg(long, value_name = "FILE")]
+    export_edn: Option<PathBuf>,
     #[command(flatten)]
     file: ResultFile,
 }
@@ -59,6 +77,14 @@ pub(crate) struct Check {
 enum FailedCasFlag {
     Mismatch,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ConflictsFlag {
+    /// The last writer wins
+    Lww,
+    /// All are kept
+    Siblings,
 }
 
 /// A form of histories; none is told by the content.
@@ -77,75 +103,58 @@ fn model(name: &str) -> Result<ModelKind, String> {
     model.ok_or_else(|| format!("'{name}' is none of auto, register, cas, kv, set, counter, queue"))
 }
 
-/// Violations shown in full, per file.
-const SHOWN_MAX: usize = 3;
+fn level(name: &str) -> Result<Asked, String> {
+    let level = Asked::from_name(name);
+    level.ok_or_else(|| format!("'{name}' is none of linearizable, sequential, causal, session, eventual, strongest"))
+}
 
 impl Check {
     pub(crate) fn run(&self, console: &Console) -> Ended {
-        let mut worst = Verdict::Ok;
+        let sources: Vec<Source> = self.files.iter().map(|file| Source::from_argument(file)).collect();
+        if sources.iter().filter(|source| **source == Source::Stdin).count() > 1 {
+            return Err(Failure::usage("stdin can be read once"));
+        }
+        if sources.len() > 1 && (self.export_edn.is_some() || self.dump.is_some()) {
+            return Err(Failure::usage("--dump and --export-edn belong to one history"));
+        }
         let mut out = console.result(&self.file)?;
-        let mut objects = Vec::new();
-        for file in &self.files {
-            let name = file.display().to_string();
-            let Recorded { history, format } = self.read(file)?;
-            let options = self.options(format);
-            let started = Instant::now();
-            let mut report = check_history(&history, &options);
-            if self.minimize {
-                report.keys.iter_mut().for_each(|key| minimize(&history, key, &options));
+        let watch = Watch::new(console, sources.len());
+        let report = run(&sources, &self.options(), &|progress| watch.see(progress));
+        watch.end();
+        for file in &report.files {
+            if let Err(error) = &file.outcome {
+                console.complain("error", format!("{}: {error}", file.name));
             }
-            let judged = Judged { name: &name, history: &history, report: &report, took: started.elapsed() };
-            let verified = if self.verify { Some(judged.verify(&options)?) } else { None };
-            worst = worst.max(report.verdict);
-            let text = match console.format {
-                Format::Text => judged.text(console, verified),
-                Format::Jsonl => format!("{}\n", judged.object(verified)),
-                Format::Json => {
-                    objects.push(judged.object(verified));
-                    continue;
-                }
-            };
-            finish(out.write_all(text.as_bytes()))?;
         }
-        if console.format == Format::Json {
-            let document = json!({"schema": "quorate.check/1", "verdict": worst.name(), "files": objects});
-            finish(writeln!(out, "{document}"))?;
-        }
-        finish(out.flush())?;
-        Ok(match worst {
-            Verdict::Ok => Exit::Ok,
-            Verdict::Violation => Exit::Violation,
-            Verdict::Unknown => Exit::Unknown,
-        })
+        finish(out.write_all(shown(&report, console).as_bytes()).and_then(|()| out.flush()))?;
+        Ok(exit(&report))
     }
 
-    /// Reads a history from a file or from stdin.
-    fn read(&self, file: &Path) -> Result<Recorded, Failure> {
-        let input: Box<dyn Read> = if file.as_os_str() == "-" {
-            Box::new(std::io::stdin().lock())
-        } else {
-            let opened = File::open(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()));
-            Box::new(BufReader::new(opened.or_exit(Exit::Io)?))
-        };
-        read(input, self.from, self.columns.as_deref()).map_err(|error| {
-            let exit = if matches!(error, ReadError::Io(_)) { Exit::Io } else { Exit::Usage };
-            Failure { exit, error: anyhow::anyhow!("{}: {error}", file.display()) }
-        })
-    }
-
-    fn options(&self, form: HistoryFormat) -> Options {
+    fn options(&self) -> RunOptions {
         let bytes = usize::try_from(self.mem).unwrap_or(usize::MAX);
-        Options {
-            model: self.model,
-            init: self.init.as_deref().map_or(form.init(), value),
-            failed_cas: match self.failed_cas {
-                None => form.failed_cas(),
-                Some(FailedCasFlag::Mismatch) => FailedCas::Mismatch,
-                Some(FailedCasFlag::Never) => FailedCas::Never,
+        RunOptions {
+            options: Options {
+                model: self.model,
+                budget: Budget { states: u64::MAX, bytes, time: Some(self.time) },
+                ..Options::default()
             },
-            certificates: self.verify,
-            budget: Budget { states: u64::MAX, bytes, time: Some(self.time) },
-            parallel: true,
+            format: self.from,
+            columns: self.columns.clone(),
+            init: self.init.as_deref().map(value),
+            failed_cas: self.failed_cas.map(|meaning| match meaning {
+                FailedCasFlag::Mismatch => FailedCas::Mismatch,
+                FailedCasFlag::Never => FailedCas::Never,
+            }),
+            asked: self.level,
+            verify: self.verify,
+            minimize: self.minimize,
+            stream: self.stream,
+            dump: self.dump.clone(),
+            conflicts: match self.conflicts {
+                ConflictsFlag::Lww => Conflicts::LastWriterWins,
+                ConflictsFlag::Siblings => Conflicts::Siblings,
+            },
+            export_edn: self.export_edn.clone(),
         }
     }
 }
@@ -159,96 +168,84 @@ fn value(text: &str) -> Value {
     }
 }
 
-struct Judged<'a> {
-    name: &'a str,
-    history: &'a History,
-    report: &'a Report,
-    took: Duration,
+fn shown(report: &RunReport, console: &Console) -> String {
+    match console.format {
+        Format::Text => report
+            .files
+            .iter()
+            .filter_map(|file| file.outcome.as_ref().ok())
+            .flat_map(|found| found.text.lines())
+            .map(|line| console.verdict(line) + "\n")
+            .collect(),
+        Format::Jsonl => report.json(),
+        Format::Json => {
+            let verdict = report.verdict().map_or("null".to_string(), |verdict| format!("\"{}\"", verdict.name()));
+            let files: Vec<String> = report.files.iter().map(|file| file.json()).collect();
+            let (exit, files) = (report.exit_code(), files.join(","));
+            format!("{{\"schema\":\"quorate.check/1\",\"verdict\":{verdict},\"exit\":{exit},\"files\":[{files}]}}\n")
+        }
+    }
 }
 
-impl Judged<'_> {
-    /// How many keys carried a certificate that holds. One that does not is a bug of the checker.
-    fn verify(&self, options: &Options) -> Result<usize, Failure> {
-        let mut verified = 0;
-        for key in &self.report.keys {
-            let name = self.history.key_name(key.key);
-            let held = verify(self.history, key, options)
-                .map_err(|refusal| anyhow::anyhow!("the verdict on key {name} is wrong: {refusal}"))
-                .or_exit(Exit::Bug)?;
-            verified += usize::from(held);
-        }
-        Ok(verified)
+fn exit(report: &RunReport) -> Exit {
+    let code = report.exit_code();
+    let row = Exit::TABLE.iter().find(|(_, of_row, _)| *of_row == code);
+    row.map(|(exit, ..)| *exit).expect("the checker ends in ways that stand in the table")
+}
+
+/// Draws how far it is: files done, and what is going on in the one that moved last.
+struct Watch(Mutex<(u64, super::console::Progress)>);
+
+impl Watch {
+    fn new(console: &Console, files: usize) -> Self {
+        Watch(Mutex::new((0, console.progress(files as u64, "files"))))
     }
 
-    fn text(&self, console: &Console, verified: Option<usize>) -> String {
-        let Judged { name, history, report, took } = self;
-        let mut text = String::new();
-        let mut line = |words: String| writeln!(text, "{words}").expect("a string takes all");
-        for violation in report.violations().take(SHOWN_MAX) {
-            line(format!(
-                "key {}: {} ({})",
-                history.key_name(violation.key),
-                violation.words,
-                violation.anomaly.name()
-            ));
-            for id in &violation.operations {
-                let operation = history.operation(*id);
-                let began = history.clock().show(operation.invoke);
-                line(format!("  line {:>6}  {} (began {began})", operation.line, describe(history, *id)));
+    fn see(&self, progress: Progress<'_>) {
+        const MEGABYTE: u64 = 1_000_000;
+        if let Progress::Keys(_, done, all) = progress
+            && done % (all / 256 + 1) != 0
+        {
+            return;
+        }
+        let mut watch = self.0.lock().expect("drawing does not panic");
+        let (done, bar) = &mut *watch;
+        *done += u64::from(matches!(progress, Progress::Done(..)));
+        bar.at(*done, || match progress {
+            Progress::Reading(name, read, Some(all)) => {
+                format!("{name}: read {} of {} MB", units::grouped(read / MEGABYTE), units::grouped(all / MEGABYTE))
             }
-        }
-        let hidden = report.violations().count().saturating_sub(SHOWN_MAX);
-        if hidden > 0 {
-            line(format!("… and {hidden} more keys"));
-        }
-        for key in report.keys.iter().filter(|key| key.blocked.is_some()).take(SHOWN_MAX) {
-            let blocked = key.blocked.as_ref().expect("filtered");
-            line(format!(
-                "key {}: the budget of {} ended after {} states; everything that returned up to {} has an order",
-                history.key_name(key.key),
-                blocked.budget,
-                units::grouped(key.states),
-                history.clock().show(blocked.proven_until),
-            ));
-        }
-        let word = match report.verdict {
-            Verdict::Ok => "OK",
-            Verdict::Violation => "FAIL",
-            Verdict::Unknown => "UNKNOWN",
-        };
-        let count = |verdict| report.keys.iter().filter(|key| key.verdict == verdict).count();
-        let of_keys = match report.verdict {
-            Verdict::Ok => "linearizable".to_string(),
-            Verdict::Violation => format!("{} keys are not linearizable", count(Verdict::Violation)),
-            Verdict::Unknown => format!("no verdict on {} keys", count(Verdict::Unknown)),
-        };
-        let certified = verified.map_or(String::new(), |keys| format!(", {keys} keys verified by certificate"));
-        line(console.verdict(&format!(
-            "{word}  {name}: {of_keys}; {} operations, {} keys, {}{certified}",
-            units::grouped(report.operations as u64),
-            units::grouped(report.keys.len() as u64),
-            units::show(*took),
-        )));
-        text
+            Progress::Reading(name, read, None) => format!("{name}: read {} MB", units::grouped(read / MEGABYTE)),
+            Progress::Judging(name, operations) => {
+                format!("{name}: judging {} operations", units::grouped(operations as u64))
+            }
+            Progress::Keys(name, keys, all) => {
+                format!("{name}: {} of {} keys", units::grouped(keys as u64), units::grouped(all as u64))
+            }
+            Progress::Done(name, verdict) => format!("{name}: {}", verdict.name()),
+        });
     }
 
-    fn object(&self, verified: Option<usize>) -> serde_json::Value {
-        let Judged { name, history, report, took } = self;
-        let violations: Vec<_> = report
-            .violations()
-            .map(|violation| {
-                let operations: Vec<_> = violation.operations.iter().map(|id| describe(history, *id)).collect();
-                let lines: Vec<_> = violation.operations.iter().map(|id| history.operation(*id).line).collect();
-                json!({
-                    "key": history.key_name(violation.key), "anomaly": violation.anomaly.name(),
-                    "words": violation.words, "operations": operations, "lines": lines,
-                })
-            })
-            .collect();
-        json!({
-            "file": name, "verdict": report.verdict.name(), "operations": report.operations,
-            "keys": report.keys.len(), "us": took.as_micros() as u64, "verified_keys": verified,
-            "violations": violations,
-        })
+    fn end(self) {
+        let (_, bar) = self.0.into_inner().expect("drawing does not panic");
+        bar.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_name_values_as_people_write_them() {
+        for (text, named) in [
+            ("7", Value::Int(7)),
+            ("-1", Value::Int(-1)),
+            ("null", Value::Absent),
+            ("", Value::text("")),
+            ("v7", Value::text("v7")),
+        ] {
+            assert_eq!(value(text), named, "{text}");
+        }
     }
 }
