@@ -10,7 +10,7 @@ use crate::check::{Blocked, KeyReport, Report, Verdict, Violation};
 use crate::history::{Clock, History, Kind, NEVER, OperationId, Outcome};
 use crate::read::{Format, StreamReport};
 use crate::run::{Asked, RunError};
-use crate::timeline::timeline;
+use crate::timeline::{label, timeline};
 use crate::weaker::Ladder;
 use crate::weaker::eventual::EndReport;
 use crate::write::{put_text, put_value};
@@ -20,6 +20,8 @@ use crate::{Identity, Method, describe};
 const SHOWN_MAX: usize = 3;
 /// Operations of one anomaly drawn as bars.
 const DRAWN_MAX: usize = 24;
+/// Operations of one anomaly named in the line under its bars.
+const NAMED_MAX: usize = 8;
 /// Anomalies in the JSON.
 const JSON_ANOMALIES_MAX: usize = 100;
 /// Operations around an anomaly in the JSON.
@@ -165,6 +167,10 @@ impl Shown<'_> {
         let drawn = &violation.operations[..violation.operations.len().min(DRAWN_MAX)];
         for line in timeline(self.history, drawn).lines() {
             let _ = writeln!(text, "    {line}");
+        }
+        if violation.operations.len() <= NAMED_MAX {
+            let names: Vec<String> = violation.operations.iter().map(|id| label(self.history, *id)).collect();
+            let _ = writeln!(text, "    ✗ no order of {{{}}} fits", names.join(", "));
         }
         if violation.operations.len() > DRAWN_MAX {
             let more = violation.operations.len() - DRAWN_MAX;

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use crate::history::{History, Kind, OperationId, Outcome, Time};
 
 /// The words inside a bar.
-fn label(history: &History, id: OperationId) -> String {
+pub(crate) fn label(history: &History, id: OperationId) -> String {
     let operation = history.operation(id);
     let value = &operation.value;
     let text = match operation.kind {

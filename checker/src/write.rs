@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::Value;
-use crate::history::{History, Kind, Level, NEVER, Operation, Outcome};
+use crate::history::{Clock, History, Kind, Level, NEVER, Operation, Outcome, Time};
 use crate::read::encode_base64;
 
 /// Writes a history in our own form, a header and one line per operation.
@@ -21,8 +21,20 @@ pub fn write_jsonl(history: &History, mut to: impl Write) -> io::Result<()> {
 
 /// Writes a history as Jepsen EDN: one map per event, in the order of time, keys as independent `[key value]` pairs.
 ///
-/// Clients become numbers. Versions and levels have no place there and are left out.
+/// Clients become numbers. Versions and levels have no place there and are left out. Times become nanoseconds, as Jepsen
+/// has them; those of a clock without unit stay as they are. A miss becomes `nil`, which readers of this form take as an
+/// answer that tells nothing, and a failed compare-and-set one that never happened: a verdict on the export may be
+/// weaker, never stricter.
 pub fn write_jepsen_edn(history: &History, mut to: impl Write) -> io::Result<()> {
+    let tick_ns = match history.clock() {
+        Clock::Ns | Clock::Ticks => 1,
+        Clock::Us => 1_000,
+        Clock::Ms => 1_000_000,
+    };
+    // What has no room in nanoseconds keeps its own unit: the order is what matters.
+    let fits = |time: Time| time.checked_mul(tick_ns).is_some_and(|time| time < NEVER);
+    let ends = |operation: &Operation| fits(operation.invoke) && (operation.end() == NEVER || fits(operation.ret));
+    let factor = if history.operations().iter().all(ends) { tick_ns } else { 1 };
     let mut events: Vec<(i64, bool, u32)> = Vec::with_capacity(history.len() * 2);
     for (id, operation) in history.operations().iter().enumerate() {
         events.push((operation.invoke, false, id as u32));
@@ -67,7 +79,7 @@ pub fn write_jepsen_edn(history: &History, mut to: impl Write) -> io::Result<()>
         }
         let mut key = String::new();
         put_text(history.key_name(operation.key), &mut key);
-        let process = process_of[id as usize];
+        let (process, time) = (process_of[id as usize], time * factor);
         writeln!(
             to,
             "{{:process {process}, :type :{phase}, :f :{called}, :value [{key} {value}], :time {time}, :index {index}}}"

@@ -258,7 +258,9 @@ fn a_history_exported_to_jepsen_edn_has_the_same_verdict() {
         let history = read_jsonl(text.replace("LAST", last).as_bytes()).expect("well-formed");
         let mut edn = Vec::new();
         write_jepsen_edn(&history, &mut edn).expect("memory takes everything");
-        assert_eq!(verdict(std::str::from_utf8(&edn).expect("text"), Format::JepsenEdn), expected);
+        let edn = std::str::from_utf8(&edn).expect("text");
+        assert_eq!(verdict(edn, Format::JepsenEdn), expected);
+        assert!(edn.contains(":time 5000,"), "microseconds become nanoseconds: {edn}");
     }
 }
 
@@ -285,7 +287,9 @@ fn a_run_over_several_files_reports_each_and_classifies_the_exit() {
     assert_eq!(exit(&[]), 4);
     let report = run(&[bad, broken], &options, &|_| {});
     let (text, json) = (report.text(), report.json());
-    for wanted in ["FAIL  key x  (overlap)", "├put 1┤", "line 2", "BAD INPUT", "strongest that holds"] {
+    for wanted in
+        ["FAIL  key x  (overlap)", "├put 1┤", "line 2", "BAD INPUT", "strongest level that holds", "✗ no order"]
+    {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     for wanted in
@@ -327,4 +331,18 @@ fn the_end_of_a_run_is_judged_from_dumps() {
     assert_eq!(findings("{\"n\":\"n1\",\"k\":\"x\",\"vs\":[\"2\",\"3\"]}", siblings), "");
     assert!(findings("{\"n\":\"n1\",\"k\":\"x\",\"vs\":[\"2\"]}", siblings).contains("wrote x = 3"));
     assert!(Dump::read("{\"k\":1}".as_bytes()).is_err());
+    // Dumps with times say since when the replicas held what they hold at the end. The last write ended at 7.
+    let after = |lines: &str| {
+        let dump = Dump::read(lines.as_bytes()).expect("well-formed");
+        check_end(&history, &dump, last, &Options::default()).converged_after
+    };
+    let line = |at: i64, replica: &str, value: &str| {
+        format!("{{\"at\":{at},\"n\":\"{replica}\",\"k\":\"x\",\"v\":\"{value}\"}}\n")
+    };
+    let apart = line(10, "n1", "1") + &line(10, "n2", "2");
+    let agreed = line(20, "n1", "2") + &line(20, "n2", "2") + &line(30, "n1", "2") + &line(30, "n2", "2");
+    assert_eq!(after(&(apart.clone() + &agreed)), Some(13));
+    assert_eq!(after(&(line(9, "n1", "3") + &line(9, "n2", "3") + &apart + &agreed)), Some(13), "not that agreement");
+    assert_eq!(after(&(agreed.clone() + &line(40, "n1", "2") + &line(40, "n2", "3"))), None);
+    assert_eq!(after("{\"n\":\"n1\",\"k\":\"x\",\"v\":\"2\"}"), None);
 }

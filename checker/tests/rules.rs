@@ -1,8 +1,12 @@
 //! One story for every rule of judging registers and every known pitfall.
 
+mod common;
+
+use common::{Random, draw_history, draw_shape};
+use quorate_checker::weaker::{self, staleness};
 use quorate_checker::{
-    Anomaly, FailedCas, History, Kind, Level, Method, Options, Report, Value, Verdict, check_history, read_jsonl,
-    verify,
+    Anomaly, FailedCas, Format, History, Kind, Level, Method, Operation, Options, Outcome, Report, Value, Verdict,
+    check_history, read, read_jsonl, strongest, verify,
 };
 
 /// Operations as `client call key? [start end]`, for example `a put 1 0-5`, `b get 1 6-8`, `c cas 1>2 3-4`.
@@ -21,7 +25,6 @@ fn history(text: &str) -> History {
         let (start, end) = times.trim_end_matches('!').split_once('-').expect("start-end");
         let start: i64 = start.parse().expect("a time");
         let until = end.parse().unwrap_or(start);
-        use quorate_checker::Operation;
         let mut operation = match (words[1], shown.split_once('>')) {
             ("get", _) => Operation::new(client, key, Kind::Read, value(shown), start, until),
             ("cas", Some((from, to))) => Operation::cas(client, key, value(from), value(to), start, until),
@@ -217,4 +220,120 @@ fn a_budget_is_kept_and_says_where_the_search_got_stuck() {
     let blocked = report.keys[0].blocked.clone().expect("unknown has its reason");
     assert_eq!(blocked.budget, "states");
     assert!(blocked.window.len() > 10 && report.keys[0].states < 2_000, "{blocked:?}");
+}
+
+/// The verdict on one of the weaker levels.
+fn level(history: &History, level: weaker::Level) -> Verdict {
+    strongest(history, &Options::deterministic(100_000)).verdict(level)
+}
+
+#[test]
+fn a_read_without_an_answer_constrains_nothing() {
+    ok("a put 1 0-1\n b get 7 2-?\n b get 8 3-4!");
+}
+
+#[test]
+fn a_nil_read_is_a_wildcard_in_jepsens_form_and_absent_in_ours() {
+    let edn = "{:process 0, :type :invoke, :f :write, :value 1, :time 0}
+{:process 0, :type :ok, :f :write, :value 1, :time 1}
+{:process 1, :type :invoke, :f :read, :value nil, :time 2}
+{:process 1, :type :ok, :f :read, :value nil, :time 3}";
+    let recorded = read(edn.as_bytes(), Some(Format::JepsenEdn), None).expect("four events");
+    assert_eq!(check_history(&recorded.history, &Options::default()).verdict, Verdict::Ok);
+    broken("a put 1 0-1\n b get nil 2-3");
+}
+
+#[test]
+fn a_client_with_two_calls_open_is_judged_but_has_no_session() {
+    let text = "a put 1 0-9\n a put 2 5-15\n b get 2 16-17";
+    ok(text);
+    // Nobody knows the order of its calls. What is linearizable keeps every weaker promise all the same.
+    assert_eq!(level(&history(text), weaker::Level::MonotonicWrites), Verdict::Ok);
+    let stale = history("a put 1 0-9\n a put 2 5-15\n b get 2 16-17\n b get nil 18-19");
+    assert_eq!(level(&stale, weaker::Level::MonotonicWrites), Verdict::Unknown);
+}
+
+#[test]
+fn an_operation_cannot_return_before_it_began() {
+    let line = r#"{"p":"a","f":"put","k":"k","v":1,"inv":5,"ret":4,"r":"ok"}"#;
+    let error = read_jsonl(line.as_bytes()).expect_err("time runs forward").to_string();
+    assert!(error.starts_with("line 1: "), "{error}");
+}
+
+#[test]
+fn a_client_is_not_bound_by_a_call_that_it_gave_up() {
+    // Read-your-writes does not hold a client to a write whose outcome it never learned.
+    let gave_up = history("a put 1 0-?\n a get nil 10-11\n a get 1 12-13");
+    assert_eq!(level(&gave_up, weaker::Level::ReadYourWrites), Verdict::Ok);
+    assert_eq!(check_history(&gave_up, &Options::default()).verdict, Verdict::Ok);
+    let knew = history("a put 1 0-5\n a get nil 10-11\n a get 1 12-13");
+    assert_eq!(level(&knew, weaker::Level::ReadYourWrites), Verdict::Violation);
+}
+
+#[test]
+fn a_retry_that_is_a_new_operation_leaves_the_first_unknown() {
+    // The first attempt may still land, after another write: the value comes back.
+    ok("a put 1 0-?\n b put 1 5-6\n c put 2 7-8\n c get 2 9-10\n d get 1 11-12");
+    broken("b put 1 5-6\n c put 2 7-8\n c get 2 9-10\n d get 1 11-12");
+    // It lands once: not a second time after the next write.
+    broken("a put 1 0-?\n c put 2 7-8\n d get 1 11-12\n c put 3 13-14\n d get 3 15-16\n d get 1 17-18");
+}
+
+#[test]
+fn widening_intervals_never_makes_a_violation_and_shrinking_may() {
+    let (mut widened, mut hidden) = (0, 0);
+    for seed in 0..3_000 {
+        let mut random = Random(seed);
+        let shape = draw_shape(&mut random);
+        let sharp = draw_history(&mut random, shape);
+        let mut wide = History::new();
+        wide.key("k");
+        for operation in sharp.operations() {
+            let mut operation = operation.clone();
+            operation.client = wide.client(&format!("c{}", operation.client.0));
+            operation.invoke -= random.below(4) as i64;
+            if operation.outcome != Outcome::Unknown {
+                operation.ret += random.below(4) as i64;
+            }
+            wide.push(operation);
+        }
+        let judge = |history: &History| check_history(history, &Options::deterministic(1_000_000)).verdict;
+        match (judge(&sharp), judge(&wide)) {
+            (Verdict::Ok, wide) => {
+                assert_eq!(wide, Verdict::Ok, "seed {seed}");
+                widened += 1;
+            }
+            // The other way round, shrinking turned what is right into a violation.
+            (_, Verdict::Ok) => hidden += 1,
+            _ => {}
+        }
+    }
+    assert!(widened > 1_000 && hidden > 50, "{widened} {hidden}");
+}
+
+#[test]
+fn eventual_reads_stay_in_the_session_and_staleness_sets() {
+    let text = "a put 1 0-1\n a put 2 2-3\n b get 2 4-5\n b get 1 6-7 ~one";
+    ok(text);
+    let history = history(text);
+    assert_eq!(level(&history, weaker::Level::Linearizable), Verdict::Ok);
+    assert_eq!(level(&history, weaker::Level::MonotonicReads), Verdict::Violation);
+    let measured = staleness::measure(&history, &Options::default());
+    assert_eq!((measured.reads, measured.versions), (2, vec![1]));
+}
+
+#[test]
+fn a_swap_to_the_value_it_expects_is_noticed_and_searched() {
+    let report = ok("a put 1 0-9\n b cas 1>1 0-9\n c cas 1>1 0-9\n d get 1 2-3\n e put 2 10-11\n e get 2 12-13");
+    assert_eq!(report.keys[0].method, Method::Search);
+    broken("a put 1 0-9\n b cas 1>1 0-9\n c cas 1>1 0-9\n e put 2 10-11\n d cas 1>1 12-13");
+}
+
+#[test]
+fn a_failed_swap_that_tells_nothing_leaves_the_weaker_levels_open() {
+    // It says that the key held something else than 1, and nobody knows what.
+    let silent = history("a put 1 0-1\n a put 2 2-3\n b get 1 4-5\n c cas 1>3 6-7!");
+    assert_eq!(level(&silent, weaker::Level::Causal), Verdict::Unknown);
+    let said = history("a put 1 0-1\n a put 2 2-3\n b get 1 4-5\n c cas 1>3 6-7! =2");
+    assert_eq!(level(&said, weaker::Level::Causal), Verdict::Ok);
 }

@@ -68,6 +68,25 @@ fn a_circle_of_reads_from_the_future_is_no_causal_order() {
 }
 
 #[test]
+fn a_level_that_does_not_fit_into_the_memory_is_unknown() {
+    let lines: Vec<String> = (0..20).map(|client| format!("c{client}: w x {client}, r x {client}, r y nil")).collect();
+    let all: Vec<String> = (0..20).map(|value| format!("r x {value}")).collect();
+    let late = format!("late: {}", all.join(", "));
+    let history = history(&lines.iter().map(String::as_str).chain([late.as_str()]).collect::<Vec<_>>());
+    let judged = |bytes: usize, level: Level| {
+        let mut options = Options::deterministic(1_000_000);
+        options.budget.bytes = bytes;
+        strongest(&history, &options).verdict(level)
+    };
+    assert_eq!(judged(1 << 20, Level::CausalConvergence), Verdict::Ok);
+    assert_eq!(judged(1 << 20, Level::Causal), Verdict::Ok);
+    // Room for the vector clocks, not for the demands on an order of writes; then not even for those.
+    assert_eq!(judged(8 << 10, Level::CausalConvergence), Verdict::Unknown);
+    assert_eq!(judged(8 << 10, Level::Causal), Verdict::Ok);
+    assert_eq!(judged(1 << 10, Level::Causal), Verdict::Unknown);
+}
+
+#[test]
 fn staleness_counts_what_is_certain() {
     let history = history(&[
         "a: w x 1 @0-10, w x 2 @20-30, w x 3 @40-50, w x 4 @60-70",

@@ -10,6 +10,7 @@
 
 use super::Broken;
 use super::relation::{Node, Relation, topological};
+use crate::check::Options;
 use crate::cluster::NONE;
 
 /// Judges CC.
@@ -34,9 +35,15 @@ pub(crate) fn causal(relation: &Relation<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Judges CCv.
-pub(crate) fn convergence(relation: &Relation<'_>) -> Result<(), Broken> {
-    causal(relation)?;
+/// What one demand costs while they are sorted: itself, room to grow, its place in the table of targets.
+const EDGE_BYTES: usize = 24;
+
+/// Judges CCv; `None` if the demands do not fit into the budget of memory.
+pub(crate) fn convergence(relation: &Relation<'_>, options: &Options) -> Option<Result<(), Broken>> {
+    if let Err(broken) = causal(relation) {
+        return Some(Err(broken));
+    }
+    let edges_max = options.budget.bytes / 2 / EDGE_BYTES;
     let count = relation.nodes.len();
     let mut edges: Vec<(Node, Node)> = Vec::new();
     for node in 0..count as Node {
@@ -46,8 +53,11 @@ pub(crate) fn convergence(relation: &Relation<'_>) -> Result<(), Broken> {
     for (node, shown) in shows(relation).filter(|(_, shown)| *shown != NONE) {
         edges.push((shown, node));
         edges.extend(seen_writes(relation, node).filter(|write| *write != shown).map(|write| (write, shown)));
+        if edges.len() > edges_max {
+            return None;
+        }
     }
-    match topological(count, edges.iter().copied()) {
+    Some(match topological(count, edges.iter().copied()) {
         Ok(_) => Ok(()),
         Err(cycle) => {
             let words = "the clients disagree about the order of these writes".to_string();
@@ -60,7 +70,7 @@ pub(crate) fn convergence(relation: &Relation<'_>) -> Result<(), Broken> {
             nodes.dedup();
             Err(relation.broken(words, &nodes))
         }
-    }
+    })
 }
 
 /// Every answer with the write that it shows.
