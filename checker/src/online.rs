@@ -7,8 +7,8 @@
 //! `A` can have no more members and is forgotten. Memory is that of the calls and blocks that are open.
 //!
 //! Forgetting also means that a value may be written again later without doubt about what a read saw. Where two open
-//! blocks hold the same value, the version in the answer decides; where that does not help, the key is *undecided*
-//! and nothing is claimed about it.
+//! blocks hold the same value, the version in the answer decides; where that does not help, or the version is not that
+//! of the only write it could be, the key is *undecided* and nothing is claimed about it.
 //!
 //! What it cannot judge: failed compare-and-sets that do not say what they saw. They are counted.
 
@@ -384,6 +384,13 @@ impl OnlineKey {
             [] => return Err(Stop { anomaly: Anomaly::NeverWritten, others: Vec::new() }),
             [one] => {
                 let one = *one;
+                // By value this is the one write, but its version is another's: that of a write which is over and
+                // forgotten, or of none. A miss may carry the version of any floor.
+                let is_another = |version: &Value| known(&one).is_some_and(|known| known != version);
+                if *value != self.init && version.is_some_and(is_another) {
+                    self.undecided = true;
+                    return Ok(None);
+                }
                 self.name_version(one, version);
                 return Ok(Some(one));
             }

@@ -205,3 +205,44 @@ fn each_model_refuses_each_wrong_answer() {
         }
     }
 }
+
+#[test]
+fn a_counterexample_of_strangers_or_with_one_operation_twice_is_refused() {
+    let mut history = History::new();
+    let (a, b, key, other) = (history.client("a"), history.client("b"), history.key("k"), history.key("other"));
+    history.push(Operation::new(a, key, Kind::Write, Value::Int(1), 0, 5));
+    history.push(Operation::new(b, key, Kind::Read, Value::Absent, 10, 15));
+    history.push(Operation::new(a, other, Kind::Read, Value::Int(9), 20, 25));
+    let report = judged(&history);
+    assert_eq!(verify(&history, &report, &options()), Ok(true));
+    for added in [0, 2, 7] {
+        let mut wrong = report.clone();
+        wrong.violation.as_mut().expect("a stale read").operations.push(added);
+        assert_eq!(verify(&history, &wrong, &options()), Err(Refusal::Foreign(added)));
+    }
+}
+
+#[test]
+fn a_counterexample_may_leave_out_what_found_an_empty_queue_but_not_what_may_have_emptied_it() {
+    let options = Options { model: ModelKind::Queue, ..options() };
+    let story = |emptied: Operation| {
+        let mut history = History::new();
+        let (client, key) = (history.client("c"), history.key("k"));
+        history.push(Operation::new(client, key, Kind::Enqueue, Value::Int(1), 2, 3));
+        history.push(emptied);
+        history.push(Operation::new(client, key, Kind::Dequeue, Value::Absent, 10, 11));
+        history
+    };
+    let mut names = History::new();
+    let (client, key) = (names.client("c"), names.key("k"));
+    let early = Operation::new(client, key, Kind::Dequeue, Value::Absent, 0, 1);
+    // Lost: one was put in and nobody took it out. The early look into the empty queue may be left out.
+    let lost = story(early.clone());
+    let mut report = check_history(&lost, &options).keys.remove(0);
+    report.violation.as_mut().expect("lost").operations = vec![0, 2];
+    assert_eq!(verify(&lost, &report, &options), Ok(true));
+    // A dequeue of unknown outcome may have taken it.
+    let taken = story(early.unknown());
+    assert_eq!(check_history(&taken, &options).verdict, Verdict::Ok);
+    assert_eq!(verify(&taken, &report, &options), Err(Refusal::WriterMissing(1)));
+}

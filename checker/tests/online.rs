@@ -141,3 +141,78 @@ fn an_open_read_may_still_return_what_was_there_when_it_began() {
     online.on_invoke(1_001, &late);
     assert!(online.on_return(1_001, &late).is_err());
 }
+
+/// Calls of one key, fed as events: client, call, value, start and end (`NEVER`: its outcome stays unknown), version.
+struct Script {
+    online: Online,
+    history: History,
+    next: u64,
+}
+
+impl Script {
+    fn new() -> Self {
+        Script { online: Online::new(&Options::default()), history: History::new(), next: 0 }
+    }
+
+    fn begin(&mut self, kind: Kind, value: i64, invoke: Time) -> (u64, Operation) {
+        let (client, key) = (self.history.client(&format!("c{}", self.next)), self.history.key("k"));
+        let operation = Operation::new(client, key, kind, Value::Int(value), invoke, NEVER);
+        self.online.on_invoke(self.next, &operation);
+        self.next += 1;
+        (self.next - 1, operation)
+    }
+
+    fn end(&mut self, (id, mut operation): (u64, Operation), ret: Time, version: Option<&str>) -> bool {
+        operation.ret = ret;
+        if let Some(version) = version {
+            operation = operation.with_version(Value::text(version));
+        }
+        self.online.on_return(id, &operation).is_ok()
+    }
+}
+
+#[test]
+fn what_is_held_is_blocks_and_calls_and_writes_together() {
+    let mut script = Script::new();
+    script.begin(Kind::Write, 1, 0);
+    // The block of the initial value, the open call, and two writes: the initial one and its own.
+    assert_eq!(script.online.standing().held, 4);
+}
+
+#[test]
+fn versions_tell_two_open_writes_of_one_value_apart() {
+    let story = |versions: [&str; 2], hold: bool| {
+        let mut script = Script::new();
+        // While a call that began before them is open, no write is forgotten.
+        let _held = hold.then(|| script.begin(Kind::Read, 1, 0));
+        let (one, other) = (script.begin(Kind::Write, 1, 0), script.begin(Kind::Write, 1, 0));
+        assert!(script.end(one, 10, Some("v1")) && script.end(other, 12, Some("v2")));
+        for (at, version) in [20, 30].into_iter().zip(versions) {
+            let read = script.begin(Kind::Read, 1, at);
+            if !script.end(read, at + 1, Some(version)) {
+                break;
+            }
+        }
+        script.online.standing().verdict()
+    };
+    assert_eq!(story(["v2", "v2"], true), Verdict::Ok);
+    // Whichever was last, the other cannot be read again after it.
+    assert_eq!(story(["v2", "v1"], true), Verdict::Violation);
+    assert_eq!(story(["v1", "v2"], true), Verdict::Violation);
+    // Once the first is forgotten nobody knows whose version that is, but it is not the second's.
+    assert_eq!(story(["v2", "v2"], false), Verdict::Ok);
+    assert_eq!(story(["v2", "v1"], false), Verdict::Unknown);
+}
+
+#[test]
+fn an_open_write_has_the_version_that_an_observer_saw() {
+    let mut script = Script::new();
+    script.begin(Kind::Write, 1, 0);
+    let read = script.begin(Kind::Read, 1, 2);
+    assert!(script.end(read, 3, Some("v7")));
+    // A second open write of the same value: the version says which one the next answer shows.
+    script.begin(Kind::Write, 1, 4);
+    let read = script.begin(Kind::Read, 1, 5);
+    assert!(script.end(read, 6, Some("v7")));
+    assert_eq!(script.online.standing().undecided_keys, 0);
+}
