@@ -21,6 +21,7 @@
 //! | branch.rs, bisect.rs, difference.rs, causality.rs | other futures, where two runs part, why one failed |
 #![forbid(unsafe_code)]
 
+mod as_json;
 mod audit;
 pub mod bisect;
 mod branch;

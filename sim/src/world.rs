@@ -81,7 +81,7 @@ pub(crate) enum Event {
 /// A whole cluster in one thread.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct World {
-    #[serde(with = "as_json")]
+    #[serde(with = "crate::as_json")]
     pub(crate) plan: Plan,
     pub(crate) config: Config,
     pub(crate) founding: Founding,
@@ -99,7 +99,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// What the latencies of clients follow from.
     pub(crate) client_seed: u64,
-    #[serde(with = "as_json")]
+    #[serde(with = "crate::as_json")]
     pub(crate) ops: Vec<quorate_traces::Op>,
     /// For each operation the number of its key.
     pub(crate) op_keys: Vec<u32>,
@@ -431,20 +431,5 @@ impl World {
             running.wake = Some(at);
             self.at(at, node, Event::Wake { node: node as u32, generation });
         }
-    }
-}
-
-/// The vocabulary of plans is made for text; inside a snapshot it stays text.
-mod as_json {
-    use serde::de::{DeserializeOwned, Error as _};
-    use serde::ser::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        serde_json::to_string(value).map_err(S::Error::custom)?.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }

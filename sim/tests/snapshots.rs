@@ -122,7 +122,7 @@ fn a_message_on_its_way_can_be_lost_and_one_not_sent_yet_too() {
     let message = journey.session().next_moment().and_then(|next| next.message).expect("just seen");
     for (step, met) in [(journey.session().events(), Met::OnItsWay), (0, Met::Ahead)] {
         journey.go_to(step);
-        for change in [Change::Drop(message.clone()), Change::Delay(message.clone(), 7)] {
+        for change in [Change::Drop(message.clone()), Change::Delay(message.clone(), 70_000)] {
             let mut other = journey.session().clone();
             assert_eq!(other.change(&change), met);
             other.walk_to(EVENTS_MAX);

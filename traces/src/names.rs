@@ -7,8 +7,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// The most bytes of one value in a file, written out or as a fill: 1 MiB, the most that the store takes.
-pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of one value in a file, written out or as a fill: twice what the store takes, since clients may ask for
+/// too much.
+pub const VALUE_BYTES_MAX: usize = 2 << 20;
 
 /// A node, `n4`.
 pub mod node {

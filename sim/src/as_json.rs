@@ -1,0 +1,14 @@
+//! Plans inside snapshots, as the text that traces use: their optional fields are left out when they are not there, which
+//! only a format that names its fields can read back.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    serde_json::to_string(value).map_err(S::Error::custom)?.serialize(to)
+}
+
+pub(crate) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
+}
