@@ -97,6 +97,8 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         };
         (Blob::text(&name), keyspace.mode == PlanMode::Lww)
     });
+    // What is judged as linearizable must be asked for so.
+    let one_level = matches!(options.scenario, Scenario::UnsafeQuorum | Scenario::OneClock);
     Taste {
         keys: keys.collect(),
         clients: stream.between(2, 6) as u32,
@@ -104,14 +106,14 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         deletes: stream.pick(&[0, 10, 30]),
         values: stream.pick(&[None, None, Some(1), Some(3)]),
         empty_values: stream.one_in(6),
-        levels: !matches!(options.scenario, Scenario::UnsafeQuorum | Scenario::OneClock) && stream.one_in(3),
+        levels: !one_level && stream.one_in(3),
         contexts: stream.one_in(3),
         gone: options.allows(FaultKind::ClientGone) && stream.one_in(4),
         retries: options.allows(FaultKind::ClientRetry) && stream.one_in(2),
         eager: stream.one_in(4),
         via: stream.one_in(6).then(|| NodeId(stream.below(u64::from(drawn.shape.cluster.nodes)) as u32 + 1)),
         forges: options.allows(FaultKind::ClientForged) && stream.one_in(6),
-        careless: options.scenario != Scenario::UnsafeQuorum && stream.one_in(6),
+        careless: !one_level && stream.one_in(6),
     }
 }
 
