@@ -8,7 +8,8 @@
 //! versions), `etcd` (a Jepsen log of an etcd register), `append` (texts with append). Every operation takes effect at one
 //! instant inside its interval; instants are drawn in order, so the answers are those of one real order. `--events`
 //! writes invocations and completions apart, in the order of time, as a recorder would. `--plant` makes one late read
-//! show the value before the last.
+//! show a value that had surely been replaced when the read began: another write began after its write had ended, and
+//! was itself over.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, BufWriter, Write};
@@ -99,11 +100,44 @@ struct Open {
     result: Option<(bool, u64, u64)>,
 }
 
+/// A write: its value, its version, and its interval.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    value: u64,
+    version: u64,
+    start: u64,
+    end: u64,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Key {
     value: u64,
     version: u64,
-    before: u64,
+    /// An early write of known outcome, for a lie about it later.
+    early: Option<Written>,
+    /// A write that began after that had ended.
+    newer: Option<Written>,
+}
+
+impl Key {
+    fn write(&mut self, call: &Open) {
+        *self = Key { value: call.value, version: self.version + 1, ..*self };
+        let written = Written { value: self.value, version: self.version, start: call.start, end: call.end };
+        if call.unknown {
+            return;
+        }
+        match self.early {
+            None => self.early = Some(written),
+            Some(early) if self.newer.is_none() && early.end < written.start => self.newer = Some(written),
+            Some(_) => {}
+        }
+    }
+
+    /// What a read that began then could not have shown.
+    fn stale(&self, start: u64) -> Option<Written> {
+        let newer = self.newer.filter(|newer| newer.end < start)?;
+        self.early.filter(|early| early.value != self.value && early.value != newer.value)
+    }
 }
 
 /// What happens next, smallest time first: an invocation, an effect or a return of a slot.
@@ -230,13 +264,13 @@ impl<W: Write> Run<'_, W> {
         match call.call {
             Call::Read => {
                 let late = invoked > self.arguments.ops * 3 / 4;
-                let lie = late && !self.planted && key.before != 0 && key.before != key.value && !call.unknown;
-                self.planted |= lie;
-                call.result = Some(if lie { (true, key.before, version - 1) } else { (true, key.value, version) });
+                let lie = key.stale(call.start).filter(|_| late && !self.planted && !call.unknown);
+                self.planted |= lie.is_some();
+                call.result = Some(lie.map_or((true, key.value, version), |old| (true, old.value, old.version)));
             }
             Call::Cas if key.value != call.expected => call.result = Some((false, key.value, version)),
             Call::Write | Call::Cas => {
-                *key = Key { value: call.value, version: version + 1, before: key.value };
+                key.write(call);
                 call.result = Some((true, call.value, version + 1));
             }
         }

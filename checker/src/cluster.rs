@@ -221,6 +221,10 @@ impl<'a> Builder<'a> {
 
     /// One cluster per write, and the table from values to clusters.
     fn open_clusters(&mut self) {
+        // Growing step by step would hold the old table beside the new one.
+        let writes = self.ids.iter().filter(|id| self.history.operation(**id).kind != Kind::Read).count();
+        self.clusters.all.reserve_exact(writes);
+        self.by_value.reserve(writes + 1);
         self.by_value.insert(self.rules.init.clone(), INITIAL);
         for (at, id) in self.ids.iter().enumerate() {
             let (Role::Write(value) | Role::Swap(_, value)) = role(self.history, *id, self.rules) else { continue };

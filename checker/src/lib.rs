@@ -20,6 +20,11 @@
 //! println!("{}", violation.words);
 //! ```
 
+/// The example of the README, compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 extern crate self as quorate_checker;
 
