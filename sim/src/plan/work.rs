@@ -138,7 +138,7 @@ impl Taste {
         }
         if drawn.large_values && stream.one_in(8) {
             let fill = stream.below(256) as u8;
-            let length = stream.pick(&[70_000, 300_000, 1 << 20]);
+            let length = stream.pick(&[70_000, 300_000, 1 << 20, 1 << 20]);
             return Blob(vec![fill; length].into());
         }
         if self.careless && stream.one_in(20) {
