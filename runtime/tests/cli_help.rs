@@ -4,16 +4,20 @@
 use assert_cmd::Command;
 
 /// Every command there is.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 23] = [
     "",
     "sim",
     "sim list",
     "sim shrink",
+    "sim branch",
+    "sim merge",
     "replay",
     "trace",
     "trace check-all",
     "trace show",
     "trace record",
+    "trace why",
+    "trace diff",
     "check",
     "serve",
     "demo",

@@ -1,4 +1,5 @@
 //! Three real processes on loopback: real sockets, real disks in a temporary directory, real kills.
+#![cfg(feature = "store")]
 
 mod cluster_support;
 

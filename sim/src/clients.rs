@@ -451,7 +451,7 @@ impl World {
         if self.clients.len() <= client {
             self.clients.resize(client + 1, Client::default());
         }
-        self.ops.push(op);
+        std::sync::Arc::make_mut(&mut self.ops).push(op);
         self.op_keys.push(key);
         self.progress.push(Progress::default());
         self.oracles.answers.op_added();

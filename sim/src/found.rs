@@ -7,6 +7,7 @@ use quorate_core::id::{ClusterId, Key, NodeId};
 use quorate_core::placement::Placement;
 use quorate_core::time::Duration;
 use quorate_traces::{Patience, Plan, PlanMode};
+use serde::{Deserialize, Serialize};
 
 /// The founding record of a plan's cluster.
 pub(crate) fn founding_of(plan: &Plan) -> Result<Founding, String> {
@@ -80,7 +81,45 @@ fn name_of(key: &Key) -> String {
     }
 }
 
-/// The number of a key.
-pub(crate) fn find_key(keys: &[KeyFacts], key: &[u8]) -> usize {
-    keys.binary_search_by(|facts| facts.key.bytes()[..].cmp(key)).expect("every key of a run is in its plan")
+/// From keys to their numbers: a table of hashes, since every message asks, and keys can be many and long.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeyIndex {
+    /// Key numbers, each at its hash or behind it; at least half of the places are free.
+    slots: Vec<u32>,
+}
+
+const FREE: u32 = u32::MAX;
+
+impl KeyIndex {
+    /// The index of these keys, which differ.
+    pub(crate) fn of(keys: &[KeyFacts]) -> Self {
+        let mut slots = vec![FREE; (keys.len() * 2).next_power_of_two()];
+        let mask = slots.len() - 1;
+        for (number, facts) in keys.iter().enumerate() {
+            let mut at = hash(facts.key.bytes()) & mask;
+            while slots[at] != FREE {
+                at = (at + 1) & mask;
+            }
+            slots[at] = number as u32;
+        }
+        Self { slots }
+    }
+
+    /// The number of a key.
+    pub(crate) fn find(&self, keys: &[KeyFacts], key: &[u8]) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = hash(key) & mask;
+        loop {
+            let number = self.slots[at];
+            assert!(number != FREE, "every key of a run is in its plan");
+            if keys[number as usize].key.bytes()[..] == *key {
+                return number as usize;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
+
+fn hash(key: &[u8]) -> usize {
+    xxhash_rust::xxh3::xxh3_64(key) as usize
 }

@@ -55,7 +55,6 @@ pub(crate) struct Host {
 
 /// Whether a process runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a handful of nodes, and being down is not the common case")]
 pub(crate) enum Life {
     /// No: this is what its tree had on disk.
     Down { tree: SimTree },

@@ -149,7 +149,7 @@ impl World {
         let counted = facts.homes.iter().map(|&home| home as usize).filter(|&home| !self.is_out(home));
         let held = counted.filter_map(|home| {
             let running = self.hosts[home].running()?;
-            Some((home, running.store.tree().rows().get(&facts.key)))
+            Some((home, running.store.tree().record(&facts.key)))
         });
         held.collect()
     }
@@ -216,7 +216,8 @@ impl World {
             (false, true) => Level::All,
             (false, false) => Level::Homes(counted.max(1)),
         };
-        let number = self.ops.iter().map(|op| op.op).max().unwrap_or(0) + 1;
+        let number = self.next_op;
+        self.next_op += 1;
         // A client of its own for each read, so that none waits for another.
         let client = self.clients.len() as u32;
         let via = self.coordinator(key + attempt).unwrap_or(quorate_core::id::NodeId(1));

@@ -15,6 +15,7 @@ use crate::world::{Event, World};
 use quorate_core::id::NodeId;
 use quorate_traces::{Directive, FaultRecord, MessageName, Plan};
 use std::fmt;
+use std::sync::Arc;
 
 /// The version of the format: a snapshot is for the build that wrote it, and its header says which.
 const MAGIC: &[u8; 8] = b"QSNAP\x00\x00\x01";
@@ -59,6 +60,20 @@ impl Session {
     pub fn new(plan: &Plan) -> Result<Self, String> {
         let world = caught(plan.shape.seed, || World::new(plan)).map_err(|violation| violation.words)??;
         Ok(Self { world: Box::new(world) })
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Keeps no digest from here on: only to measure what it costs.
+    pub fn unfold(&mut self) {
+        self.world.unfolded = true;
+    }
+
+    /// How many messages have arrived.
+    pub fn deliveries(&self) -> u64 {
+        self.world.deliveries
     }
 
     /// The next event happens. False if the run is over. A panic is a broken promise, and ends it.
@@ -183,14 +198,14 @@ impl Session {
     /// Another future: one more fault, not before now.
     pub fn add_fault(&mut self, record: FaultRecord) {
         let at = record.at.max(self.world.now);
-        self.world.plan.faults.push(FaultRecord { at, ..record });
+        Arc::make_mut(&mut self.world.plan).faults.push(FaultRecord { at, ..record });
         self.world.schedule_fault(self.world.plan.faults.len() - 1);
     }
 
     /// Another future: one message that has not been sent yet fares otherwise.
     pub fn add_directive(&mut self, directive: Directive) {
         self.world.network.direct(&directive);
-        self.world.plan.directives.push(directive);
+        Arc::make_mut(&mut self.world.plan).directives.push(directive);
     }
 
     /// Another future: a message that is on its way, with all its copies, is lost or arrives later. False if it is not.

@@ -267,7 +267,7 @@ impl World {
         let harmed = self.hosts[node].harmed;
         for key in 0..self.keys.len() {
             let Some(running) = self.hosts[node].running() else { return };
-            let found = running.store.tree().rows().get(&self.keys[key].key);
+            let found = running.store.tree().record(&self.keys[key].key);
             let found = found.map_or(Version::ABSENT, |record| record.version);
             let judgement = self.oracles.durable.recovered(node, key, found, harmed);
             self.judge(Some(key), &[], judgement);

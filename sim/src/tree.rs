@@ -3,22 +3,29 @@
 //! A real tree keeps what was applied in memory until it is flushed, and a crash may leave it at any point since its
 //! last flush. So this one is two maps, as it is and as it was flushed, and the batches between them; a crash applies as
 //! many of these to the flushed map as the disk's stream says.
+//!
+//! Worlds are cloned for snapshots and branches, so clones share what neither has changed since: rows lie in shards, and
+//! the first write to a shard after a clone copies that shard alone.
 
 use quorate_core::durable::{DurableState, StoreError};
 use quorate_core::id::Key;
-use quorate_core::store::{MapTree, Tree, TreeBatch};
+use quorate_core::store::{Tree, TreeBatch};
 use quorate_core::version::Record;
 use quorate_core::wal::Position;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Into how many parts rows are divided.
+const SHARDS: usize = 64;
 
 /// A map with a memory of what a crash may take back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SimTree {
-    live: MapTree,
-    flushed: MapTree,
+    live: State,
+    flushed: State,
     /// Applied since the last flush, oldest first.
-    since: Vec<Batch>,
+    since: Vec<Shared<Batch>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +35,93 @@ struct Batch {
     applied: Position,
 }
 
+/// The rows and facts of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    rows: Rows,
+    facts: Shared<DurableState>,
+    applied: Position,
+}
+
+impl State {
+    fn apply(&mut self, batch: &Batch) {
+        assert!(batch.applied >= self.applied, "batches are applied in log order");
+        for (key, record) in &batch.rows {
+            self.rows.insert(key.clone(), record.clone());
+        }
+        if let Some(facts) = &batch.facts {
+            self.facts = Shared(Arc::new(facts.clone()));
+        }
+        self.applied = batch.applied;
+    }
+}
+
+/// Something that clones share. In a snapshot it is written out in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shared<T>(pub(crate) Arc<T>);
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::deserialize(from).map(|value| Self(Arc::new(value)))
+    }
+}
+
+/// Records by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rows(Vec<Arc<BTreeMap<Key, Record>>>);
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self(vec![Arc::default(); SHARDS])
+    }
+}
+
+impl Rows {
+    fn shard(key: &Key) -> usize {
+        xxhash_rust::xxh3::xxh3_64(key.bytes()) as usize % SHARDS
+    }
+
+    fn get(&self, key: &Key) -> Option<&Record> {
+        self.0[Self::shard(key)].get(key)
+    }
+
+    fn insert(&mut self, key: Key, record: Record) {
+        Arc::make_mut(&mut self.0[Self::shard(&key)]).insert(key, record);
+    }
+}
+
+impl Serialize for Rows {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let pairs: Vec<(&Key, &Record)> = self.0.iter().flat_map(|shard| shard.iter()).collect();
+        pairs.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut rows = Self::default();
+        for (key, record) in Vec::<(Key, Record)>::deserialize(from)? {
+            rows.insert(key, record);
+        }
+        Ok(rows)
+    }
+}
+
 impl SimTree {
-    /// All records, in order of their keys.
-    pub(crate) fn rows(&self) -> &BTreeMap<Key, Record> {
-        self.live.rows()
+    /// The record of a key.
+    pub(crate) fn record(&self, key: &Key) -> Option<&Record> {
+        self.live.rows.get(key)
     }
 
     /// The position it stands for.
     pub(crate) fn applied(&self) -> Position {
-        self.live.applied()
+        self.live.applied
     }
 
     /// How many batches a crash may take back.
@@ -46,7 +131,7 @@ impl SimTree {
 
     /// Everything up to `position` is on disk: no crash takes it back any more.
     pub(crate) fn flushed(&mut self, position: Position) {
-        let covered = self.since.iter().take_while(|batch| batch.applied <= position).count();
+        let covered = self.since.iter().take_while(|batch| batch.0.applied <= position).count();
         self.flush(covered);
     }
 
@@ -58,25 +143,27 @@ impl SimTree {
     }
 
     fn flush(&mut self, count: usize) {
-        for Batch { rows, facts, applied } in self.since.drain(..count) {
-            self.flushed.apply(TreeBatch { rows, facts, applied }).expect("a map takes everything");
+        for batch in self.since.drain(..count) {
+            self.flushed.apply(&batch.0);
         }
     }
 }
 
 impl Tree for SimTree {
     fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.live.get(key)
+        Ok(self.record(key).cloned())
     }
 
     fn apply(&mut self, batch: TreeBatch) -> Result<(), StoreError> {
-        let TreeBatch { rows, facts, applied } = batch.clone();
-        self.since.push(Batch { rows, facts, applied });
-        self.live.apply(batch)
+        let TreeBatch { rows, facts, applied } = batch;
+        let batch = Batch { rows, facts, applied };
+        self.live.apply(&batch);
+        self.since.push(Shared(Arc::new(batch)));
+        Ok(())
     }
 
     fn cut(&self) -> Result<(Position, DurableState), StoreError> {
-        self.live.cut()
+        Ok((self.live.applied, (*self.live.facts.0).clone()))
     }
 }
 
@@ -102,15 +189,28 @@ mod tests {
         let mut cuts = vec![];
         for (at, keys) in [(1, &["a"][..]), (2, &["a", "b"]), (3, &["c"]), (4, &["b"])] {
             tree.apply(batch(at, keys)).unwrap();
-            cuts.push((tree.rows().clone(), tree.cut().unwrap()));
+            cuts.push((tree.live.rows.clone(), tree.cut().unwrap()));
         }
         tree.flushed(Position(1));
         assert_eq!(tree.unflushed(), 3);
         for (kept, cut) in cuts.iter().enumerate().take(4) {
             let mut thrown = tree.clone();
             thrown.throw_back(kept);
-            assert_eq!((thrown.rows().clone(), thrown.cut().unwrap()), *cut);
+            assert_eq!((thrown.live.rows.clone(), thrown.cut().unwrap()), *cut);
             assert_eq!(thrown.unflushed(), 0);
         }
+    }
+
+    #[test]
+    fn a_clone_keeps_what_it_had_when_the_other_goes_on() {
+        let mut tree = SimTree::default();
+        tree.apply(batch(1, &["a", "b", "c"])).unwrap();
+        let before = tree.clone();
+        tree.apply(batch(2, &["b"])).unwrap();
+        let key = Key::new(bytes::Bytes::from_static(b"b")).unwrap();
+        assert_ne!(before.record(&key), tree.record(&key));
+        assert_eq!((before.applied(), before.unflushed()), (Position(1), 1));
+        let bytes = postcard::to_allocvec(&tree).unwrap();
+        assert_eq!(postcard::from_bytes::<SimTree>(&bytes).unwrap(), tree);
     }
 }

@@ -226,7 +226,7 @@ impl World {
     }
 
     pub(crate) fn key_number(&self, key: &Key) -> usize {
-        crate::found::find_key(&self.keys, key.bytes())
+        self.key_index.find(&self.keys, key.bytes())
     }
 
     fn reply(&mut self, node: usize, call: CallId, response: ClientResponse) {

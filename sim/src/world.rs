@@ -14,7 +14,7 @@
 use crate::audit::Audit;
 use crate::clients::{CallRecord, Client, Heard, Progress};
 use crate::digest::Digest;
-use crate::found::{config_of, find_key, founding_of, key_facts};
+use crate::found::{KeyIndex, config_of, founding_of, key_facts};
 use crate::host::{Host, Life};
 use crate::network::{Name, Network};
 use crate::oracle::{KeyFacts, Oracles, Property, Violation};
@@ -29,6 +29,7 @@ use quorate_core::{Effects, Input, wire};
 use quorate_traces::{Checkpoint, FaultKind, NodeTrace, Plan, Scheduler};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How many events between two checkpoints of the digest, each with one node's state in it.
 const CHECKPOINT_EVENTS: u64 = 1_024;
@@ -82,7 +83,7 @@ pub(crate) enum Event {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct World {
     #[serde(with = "crate::as_json")]
-    pub(crate) plan: Plan,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) config: Config,
     pub(crate) founding: Founding,
     pub(crate) now: u64,
@@ -100,12 +101,15 @@ pub(crate) struct World {
     /// What the latencies of clients follow from.
     pub(crate) client_seed: u64,
     #[serde(with = "crate::as_json")]
-    pub(crate) ops: Vec<quorate_traces::Op>,
+    pub(crate) ops: Arc<Vec<quorate_traces::Op>>,
+    /// The number of the next operation that is not in the plan.
+    pub(crate) next_op: u32,
     /// For each operation the number of its key.
     pub(crate) op_keys: Vec<u32>,
     pub(crate) progress: Vec<Progress>,
     pub(crate) calls: Vec<CallRecord>,
     pub(crate) keys: Vec<KeyFacts>,
+    pub(crate) key_index: KeyIndex,
     pub(crate) oracles: Oracles,
     pub(crate) violations: Vec<Violation>,
     pub(crate) phase: Phase,
@@ -116,6 +120,9 @@ pub(crate) struct World {
     pub(crate) events: u64,
     pub(crate) deliveries: u64,
     pub(crate) checkpoints: Vec<Checkpoint>,
+    /// No digest is kept: only to measure what it costs.
+    #[serde(skip)]
+    pub(crate) unfolded: bool,
     /// Empty between two inputs.
     #[serde(skip)]
     pub(crate) effects: Effects,
@@ -133,7 +140,8 @@ impl World {
         let placement = Placement::of(&founding);
         let keys = key_facts(plan, &founding, &placement)?;
         let (nodes, seed) = (shape.cluster.nodes, shape.seed);
-        let op_keys = plan.ops.iter().map(|op| find_key(&keys, &op.key.0) as u32).collect();
+        let key_index = KeyIndex::of(&keys);
+        let op_keys = plan.ops.iter().map(|op| key_index.find(&keys, &op.key.0) as u32).collect();
         let clients = plan.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
         let mut ties = Stream::new(seed, Purpose::Ties, 0);
         let tie_seed = ties.word();
@@ -152,12 +160,14 @@ impl World {
             flying: 0,
             clients: vec![Client::default(); clients as usize],
             client_seed: Stream::new(seed, Purpose::Client, 0).word(),
-            ops: plan.ops.clone(),
+            ops: Arc::new(plan.ops.clone()),
+            next_op: plan.ops.iter().map(|op| op.op).max().unwrap_or(0) + 1,
             op_keys,
             progress: vec![Progress::default(); plan.ops.len()],
             calls: Vec::with_capacity(plan.ops.len()),
             oracles: Oracles::new(nodes as usize, keys.len(), plan.ops.len(), shape.patience.drift_max),
             keys,
+            key_index,
             violations: Vec::new(),
             phase: Phase::Faults,
             asked: None,
@@ -166,9 +176,10 @@ impl World {
             events: 0,
             deliveries: 0,
             checkpoints: Vec::new(),
+            unfolded: false,
             effects: Effects::default(),
             recording: None,
-            plan: plan.clone(),
+            plan: Arc::new(plan.clone()),
         };
         world.schedule_plan();
         for node in 0..nodes as usize {
@@ -218,10 +229,12 @@ impl World {
         assert!(at >= self.now, "virtual time never runs backwards");
         self.now = at;
         self.events += 1;
-        self.fold(&event);
+        if !self.unfolded {
+            self.fold(&event);
+        }
         self.happen(event);
         self.change_priorities();
-        if self.events.is_multiple_of(CHECKPOINT_EVENTS) {
+        if self.events.is_multiple_of(CHECKPOINT_EVENTS) && !self.unfolded {
             self.checkpoint();
         }
         true

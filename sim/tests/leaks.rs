@@ -10,6 +10,7 @@ use quorate_traces::{CrashPoint, DiskFate, Fault, FaultRecord};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const CHILD: &str = "QUORATE_LEAK_CHILD";
@@ -32,14 +33,17 @@ fn leaked(leak: &str) -> u64 {
             std::ptr::from_ref(&*somewhere) as u64
         }
         "thread race" => {
-            let order = AtomicU64::new(1);
+            let (order, start) = (AtomicU64::new(1), Barrier::new(4));
             std::thread::scope(|scope| {
                 for thread in 0..4 {
-                    let order = &order;
+                    let (order, start) = (&order, &start);
                     scope.spawn(move || {
+                        start.wait();
                         for _ in 0..2_000 {
                             let update = |order: u64| Some(order.wrapping_mul(31).wrapping_add(thread));
                             order.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).expect("always some");
+                            // On a busy machine threads would otherwise finish one after the other.
+                            std::thread::yield_now();
                         }
                     });
                 }

@@ -14,6 +14,8 @@ mod store;
 mod trace;
 mod units;
 mod version;
+mod walk;
+mod why;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `quorate trace check-all|show|record`: the committed corpus, and a look into a trace.
+//! `quorate trace check-all|show|record|why|diff`: the committed corpus, and a look into a trace.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::console::{Console, Format, ResultFile, create, finish};
 use super::exit::{Ended, Exit, Failure, OrExit};
 use super::replay::parted;
 use super::sim::select::{Selection, Subject, exit_of, load};
-use super::{panics, units, version};
+use super::{panics, units, version, why};
 
 /// Look at recorded runs, and check them all
 #[derive(Args, Debug)]
@@ -29,6 +29,8 @@ enum TraceCommand {
     CheckAll(CheckAll),
     Show(Show),
     Record(Record),
+    Why(why::Why),
+    Diff(why::Diff),
 }
 
 /// Run every trace of a folder and compare with what it expects
@@ -83,6 +85,8 @@ impl Trace {
             TraceCommand::CheckAll(check) => check.run(console),
             TraceCommand::Show(show) => show.run(console),
             TraceCommand::Record(record) => record.run(console),
+            TraceCommand::Why(why) => why.run(console),
+            TraceCommand::Diff(diff) => diff.run(console),
         }
     }
 }

@@ -3,14 +3,16 @@
 //! The first of each kind is told in full, at most three kinds; the others are counted. Every failing seed gets a trace,
 //! up to a bound, and a line in `failures.txt`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use quorate_sim::failure::{Circumstances, block, trace};
 use quorate_sim::shrink::shrink;
-use quorate_sim::{Plan, Report, run as run_plan};
+use quorate_sim::{Plan, Report};
 use quorate_traces::Origin;
 
+use super::artefacts::{Form, annotation};
+use super::verify::{parting, verify};
 use super::{Run, WallTime};
 use crate::cli::console::{Console, Format, Progress};
 use crate::cli::exit::{Exit, Failure, OrExit};
@@ -20,6 +22,8 @@ use crate::cli::{panics, version};
 const TOLD_MAX: usize = 3;
 /// Failing seeds whose traces are written.
 const WRITTEN_MAX: u64 = 1_000;
+/// Failing seeds that are run again, each in a process of its own.
+const VERIFIED_MAX: u64 = 1_000;
 
 pub(super) struct Failures<'a> {
     run: &'a Run,
@@ -28,14 +32,22 @@ pub(super) struct Failures<'a> {
     kinds: BTreeMap<String, (u64, u64)>,
     lines: Vec<String>,
     count: u64,
-    unstable: u64,
+    unstable: BTreeSet<u64>,
     /// The first error in writing a trace.
     failed: Option<Failure>,
 }
 
 impl<'a> Failures<'a> {
     pub(super) fn new(run: &'a Run, console: &'a Console) -> Self {
-        Failures { run, console, kinds: BTreeMap::new(), lines: Vec::new(), count: 0, unstable: 0, failed: None }
+        Failures {
+            run,
+            console,
+            kinds: BTreeMap::new(),
+            lines: Vec::new(),
+            count: 0,
+            unstable: BTreeSet::new(),
+            failed: None,
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -43,18 +55,23 @@ impl<'a> Failures<'a> {
     }
 
     /// Failing seeds that came out otherwise when run again.
-    pub(super) fn unstable(&self) -> u64 {
-        self.unstable
+    pub(super) fn unstable(&self) -> &BTreeSet<u64> {
+        &self.unstable
     }
 
     pub(super) fn on(&mut self, plan: &Plan, report: &Report, progress: &Progress) {
         self.count += 1;
         let place = panics::place();
-        let again = run_plan(plan);
-        if again.digest != report.digest || again.verdict != report.verdict {
-            self.unstable += 1;
-            progress.above(|| self.tell(&divergence(report, &again)));
-            return;
+        match self.is_stable(report) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.unstable.insert(report.seed);
+                let parting = parting(&self.run.selection, report.seed).unwrap_or_else(|error| error.to_string());
+                let text = format!("NONDETERMINISTIC  seed {:#x}  two processes differ\n{parting}", report.seed);
+                progress.above(|| self.tell(&text, None));
+                return;
+            }
+            Err(failure) => drop(self.failed.get_or_insert(failure)),
         }
         let kind = report.signature().unwrap_or_default();
         let told_kinds = self.kinds.len();
@@ -79,7 +96,17 @@ impl<'a> Failures<'a> {
             text += &format!("  panicked at {place}\n");
         }
         self.lines.push(self.line(report, file));
-        progress.above(|| self.tell(&text));
+        let file = (!about.trace_file.is_empty()).then_some(about.trace_file.as_str());
+        progress.above(|| self.tell(&text, file));
+    }
+
+    /// Whether another process comes to the same digest.
+    fn is_stable(&self, report: &Report) -> Result<bool, Failure> {
+        if self.run.no_verify_determinism || self.count > VERIFIED_MAX {
+            return Ok(true);
+        }
+        let digests = BTreeMap::from([(report.seed, report.digest)]);
+        Ok(verify(&self.run.selection, &digests, 1).or_exit(Exit::Io)?.is_empty())
     }
 
     /// Writes the trace of a failing run.
@@ -115,7 +142,7 @@ impl<'a> Failures<'a> {
     }
 
     /// A failure is a result in text; in machine output its line is the result, and this goes to whoever watches.
-    fn tell(&self, text: &str) {
+    fn tell(&self, text: &str, file: Option<&str>) {
         if self.console.format == Format::Text {
             for line in text.lines() {
                 println!("{}", self.console.verdict(line));
@@ -123,10 +150,12 @@ impl<'a> Failures<'a> {
         } else {
             eprint!("{text}");
         }
-        if std::env::var("GITHUB_ACTIONS").is_ok_and(|set| set == "true") {
+        if self.run.forms().contains(&Form::Github) {
             let mut lines = text.lines();
-            let (title, words) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-            println!("::error title={title}::{}", words.trim());
+            let (title, words) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default().trim());
+            let replay = file.map(|file| format!(" — replay: quorate replay {file}")).unwrap_or_default();
+            // A workflow command is read from either stream, and stdout may be a machine's.
+            eprintln!("{}", annotation(file, title, &format!("{words}{replay}")));
         }
     }
 
@@ -154,17 +183,4 @@ impl<'a> Failures<'a> {
             }
         }
     }
-}
-
-/// Where two runs of one plan part.
-fn divergence(first: &Report, second: &Report) -> String {
-    let parted = first.checkpoints.iter().zip(&second.checkpoints).find(|(a, b)| a != b);
-    let place = match parted {
-        Some((a, _)) => format!("they part at or before event {}", a.step),
-        None => "they part after their last common checkpoint".to_string(),
-    };
-    format!(
-        "NONDETERMINISTIC  seed {:#x}  two runs of one plan differ: {place}\n  first   {} events, digest q:{:016x}, {:?}\n  second  {} events, digest q:{:016x}, {:?}\n",
-        first.seed, first.events, first.digest, first.verdict, second.events, second.digest, second.verdict
-    )
 }

@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use clap::Args;
 use quorate_sim::plan::Scenario;
-use quorate_sim::{DrawOptions, Plan, draw};
+use quorate_sim::{DrawOptions, Plan, Session, SnapshotError, draw};
 use quorate_traces::{FaultKind, PlanTrace, TraceError};
 
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, OrExit};
+use crate::cli::version;
 
 /// What is drawn from a seed.
 #[derive(Args, Clone, Debug)]
@@ -118,7 +119,8 @@ impl std::fmt::Display for Setting {
     }
 }
 
-fn scenario(name: &str) -> Result<Scenario, String> {
+/// A scenario by its name.
+pub(super) fn scenario(name: &str) -> Result<Scenario, String> {
     let known = || Scenario::ALL.map(Scenario::name).join(", ");
     Scenario::from_name(name).ok_or_else(|| format!("there is no scenario '{name}'; there are {}", known()))
 }
@@ -162,6 +164,32 @@ impl Selection {
     }
 }
 
+impl Selection {
+    /// The beginning of a run, or where a snapshot was taken; and the trace if it was one.
+    pub(crate) fn begin(&self, subject: &Subject) -> Result<(Session, Option<PlanTrace>), Failure> {
+        if let Subject::File(file) = subject
+            && file.extension().is_some_and(|extension| extension == "snap")
+        {
+            return Ok((load_snapshot(file)?, None));
+        }
+        let (plan, trace) = self.plan(subject)?;
+        Ok((Session::new(&plan).map_err(Failure::usage)?, trace))
+    }
+}
+
+/// Reads a snapshot, which only the build that wrote it can go on with.
+fn load_snapshot(file: &Path) -> Result<Session, Failure> {
+    let named = |error: std::io::Error| anyhow::anyhow!("{}: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(named).or_exit(Exit::Io)?;
+    Session::load(&bytes, version::CORE).map_err(|error| {
+        let exit = match error {
+            SnapshotError::OtherBuild { .. } => Exit::Incompatible,
+            SnapshotError::Format | SnapshotError::Damaged => Exit::Usage,
+        };
+        Failure { exit, error: anyhow::anyhow!("{}: {error}", file.display()) }
+    })
+}
+
 /// Reads a plan trace.
 pub(crate) fn load(file: &Path) -> Result<PlanTrace, Failure> {
     PlanTrace::load(file).map_err(|error| Failure { exit: exit_of(&error), error: error.into() })
@@ -187,6 +215,15 @@ impl FromStr for Subject {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(seed(text).map_or_else(|_| Subject::File(PathBuf::from(text)), Subject::Seed))
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Subject::Seed(seed) => write!(f, "{seed:#x}"),
+            Subject::File(file) => write!(f, "{}", file.display()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a sweep says at its beginning and its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -18,14 +18,10 @@ use crate::cli::version;
 pub(super) struct Findings<'a> {
     pub(super) summary: &'a Summary,
     /// Seeds that came out otherwise when run again.
-    pub(super) diverged: &'a [u64],
-    /// Failing seeds that did.
-    pub(super) unstable: u64,
+    pub(super) diverged: &'a BTreeSet<u64>,
     /// How many seeds were run twice.
     pub(super) verified: u64,
     pub(super) took: Duration,
-    /// The seed with the most events, and how many.
-    pub(super) slowest: (u64, u64),
     /// Kinds of faults that never began and rare branches that were never taken, where that counts.
     pub(super) uncovered: Vec<&'static str>,
 }
@@ -37,7 +33,8 @@ pub(super) fn head(run: &Run, console: &Console) {
     }
     let range = run.range();
     let nodes = run.selection.options().nodes.map(|nodes| format!("  {nodes} nodes")).unwrap_or_default();
-    let shard = if run.shard.1 > 1 { format!("  shard {}/{}", run.shard.0, run.shard.1) } else { String::new() };
+    let (at, of) = run.shard();
+    let shard = if of > 1 { format!("  shard {at}/{of}") } else { String::new() };
     println!(
         "quorate {} ({})  scenario={}{nodes}  seeds {}..{}{shard}  faults={}  -j {}",
         env!("CARGO_PKG_VERSION"),
@@ -121,8 +118,8 @@ fn text(run: &Run, console: &Console, findings: &Findings<'_>) -> String {
     let twice = findings.verified;
     line(format!(
         "largest seed {:#x} ({} events) · {} seeds run twice, {} differed",
-        findings.slowest.0,
-        grouped(findings.slowest.1),
+        summary.largest.0,
+        grouped(summary.largest.1),
         twice,
         findings.diverged.len(),
     ));
@@ -135,12 +132,12 @@ fn names(kinds: &[FaultKind]) -> String {
 }
 
 fn last_line(run: &Run, findings: &Findings<'_>) -> String {
-    let Findings { summary, diverged, unstable, uncovered, .. } = findings;
+    let Findings { summary, diverged, uncovered, .. } = findings;
     let (seeds, failures) = (grouped(summary.seeds), summary.failures());
     let interrupted = if summary.interrupted { " (interrupted)" } else { "" };
-    if *unstable > 0 || !diverged.is_empty() {
+    if !diverged.is_empty() {
         let of = diverged.iter().map(|seed| format!("{seed:#x}")).collect::<Vec<_>>().join(" ");
-        let count = diverged.len() as u64 + unstable;
+        let count = diverged.len();
         return format!(
             "NONDETERMINISTIC  {count} of {seeds} seeds came out otherwise the second time: {of}{interrupted}"
         );

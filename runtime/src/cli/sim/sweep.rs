@@ -7,16 +7,20 @@ use std::time::Instant;
 
 use quorate_sim::failure::SeedLine;
 use quorate_sim::hunt::{News, Summary, Sweep, sweep};
-use quorate_sim::{DrawOptions, draw, run as run_plan};
+use quorate_sim::tally::{Swept, Tally};
 
+use super::artefacts::write_reports;
 use super::failures::Failures;
+use super::verify::{parting, verify};
 use super::{Run, summary};
 use crate::cli::console::{Console, Format, Progress, finish};
 use crate::cli::exit::{Ended, Exit, Failure, OrExit};
-use crate::cli::{panics, units};
+use crate::cli::{panics, units, version};
 
 /// Of so many seeds one is run twice; failing seeds always are.
 const VERIFIED_ONE_IN: u64 = 20;
+/// Seeds whose two runs are walked through, to name where they part.
+const TOLD_MAX: usize = 2;
 
 /// What the threads of a sweep share.
 struct Watch<'a> {
@@ -27,7 +31,6 @@ struct Watch<'a> {
     /// Digests of the seeds that will be run again.
     to_verify: BTreeMap<u64, u64>,
     done: u64,
-    slowest: (u64, u64),
 }
 
 pub(super) fn run(run: &Run, console: &Console) -> Ended {
@@ -35,7 +38,6 @@ pub(super) fn run(run: &Run, console: &Console) -> Ended {
         return Err(Failure { exit: Exit::NothingRun, error: anyhow::anyhow!("no seed was selected") });
     }
     panics::quiet();
-    let options = run.selection.options();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).or_exit(Exit::Io)?;
@@ -51,12 +53,11 @@ pub(super) fn run(run: &Run, console: &Console) -> Ended {
         written: Ok(()),
         to_verify: BTreeMap::new(),
         done: 0,
-        slowest: (0, 0),
     });
     let sweep_options = Sweep {
-        options: options.clone(),
+        options: run.selection.options(),
         seeds: run.range(),
-        shard: run.shard,
+        shard: run.shard(),
         threads: run.threads(),
         failures_max: run.fail_fast,
     };
@@ -69,27 +70,37 @@ pub(super) fn run(run: &Run, console: &Console) -> Ended {
         watch.lock().expect("a watcher does not panic").on(&news, console, started);
     });
     let mut watch = watch.into_inner().expect("a watcher does not panic");
-    let diverged =
-        if run.no_verify_determinism { Vec::new() } else { verify(&options, &watch.to_verify, run.threads()) };
+    if run.no_verify_determinism {
+        watch.to_verify.clear();
+    }
+    let mut diverged = verify(&run.selection, &watch.to_verify, run.threads()).or_exit(Exit::Io)?;
+    for seed in diverged.iter().take(TOLD_MAX) {
+        let parting = parting(&run.selection, *seed).or_exit(Exit::Io)?;
+        watch.progress.above(|| eprint!("NONDETERMINISTIC  seed {seed:#x}\n{parting}"));
+    }
+    diverged.extend(watch.failures.unstable());
     watch.progress.end();
     finish(watch.written)?;
     let findings = summary::Findings {
         summary: &summary,
         diverged: &diverged,
-        unstable: watch.failures.unstable(),
         verified: watch.to_verify.len() as u64,
         took: started.elapsed(),
-        slowest: watch.slowest,
-        uncovered: if run.require_coverage { summary.audit.uncovered(&options) } else { Vec::new() },
+        uncovered: if run.require_coverage { summary.audit.uncovered(&sweep_options.options) } else { Vec::new() },
     };
     watch.failures.write_list()?;
+    let (scenario, (part, shards)) = (run.selection.scenario.name(), run.shard());
+    let swept = Swept::new(version::COMMIT, version::CORE, scenario, &run.selection.flags(), run.range(), shards);
+    // Failing seeds are run again too, and their number stands in the report already.
+    let tally = Tally::new(swept, part, &summary, findings.verified, diverged.clone());
+    write_reports(&tally, &run.out, &run.forms())?;
     watch.failures.print_rest(console);
     finish(watch.out.write_all(summary::render(run, console, &findings).as_bytes()).and_then(|()| watch.out.flush()))?;
     Ok(exit(&summary, &findings, out_of_time.into_inner()))
 }
 
 fn exit(summary: &Summary, findings: &summary::Findings<'_>, out_of_time: bool) -> Exit {
-    if !findings.diverged.is_empty() || findings.unstable > 0 {
+    if !findings.diverged.is_empty() {
         Exit::Diverged
     } else if summary.failures() > 0 || !findings.uncovered.is_empty() {
         Exit::Violation
@@ -108,9 +119,6 @@ impl Watch<'_> {
     fn on(&mut self, news: &News<'_>, console: &Console, started: Instant) {
         let (News::Passed(report) | News::Failed(_, report)) = news;
         self.done += 1;
-        if report.events > self.slowest.1 {
-            self.slowest = (report.seed, report.events);
-        }
         if report.seed.is_multiple_of(VERIFIED_ONE_IN) {
             self.to_verify.insert(report.seed, report.digest);
         }
@@ -128,25 +136,4 @@ impl Watch<'_> {
             format!("{} seeds/s{failed}", units::grouped(rate as u64))
         });
     }
-}
-
-/// Runs seeds again and names those that came out otherwise.
-fn verify(options: &DrawOptions, digests: &BTreeMap<u64, u64>, threads: usize) -> Vec<u64> {
-    let seeds: Vec<(u64, u64)> = digests.iter().map(|(seed, digest)| (*seed, *digest)).collect();
-    let diverged = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for chunk in seeds.chunks(seeds.len().div_ceil(threads).max(1)) {
-            let diverged = &diverged;
-            scope.spawn(move || {
-                for (seed, digest) in chunk {
-                    if run_plan(&draw(*seed, options)).digest != *digest {
-                        diverged.lock().expect("nobody panics with this lock").push(*seed);
-                    }
-                }
-            });
-        }
-    });
-    let mut diverged = diverged.into_inner().expect("nobody panics with this lock");
-    diverged.sort_unstable();
-    diverged
 }
