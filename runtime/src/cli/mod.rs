@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Sim(sim::Sim),
+    Sim(Box<sim::Sim>),
     Replay(replay::Replay),
     Trace(trace::Trace),
     Check(check::Check),

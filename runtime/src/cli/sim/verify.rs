@@ -125,7 +125,8 @@ pub(crate) fn part(subjects: [&str; 2], flags: &str) -> io::Result<Option<String
     let [mut left, mut right] = [start(subjects[0])?, start(subjects[1])?];
     // Each says first where it is: a line, and what comes next.
     let mut heads = [left.line()?, right.line()?];
-    (left.line()?, right.line()?);
+    left.line()?;
+    right.line()?;
     let mut steps = 0u64;
     while heads[0] == heads[1] {
         // A run that is over says so instead of another step.
