@@ -10,6 +10,7 @@
 
 use crate::config::{Founding, Member};
 use crate::id::{Key, NodeId, PartitionId};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -81,12 +82,13 @@ impl Placement {
     pub fn of(founding: &Founding) -> Self {
         let members = founding.members();
         let rf = usize::from(founding.rf());
+        let domains = domains(members);
         let mut load = alloc::vec![Load::default(); members.len()];
         let mut homes = Vec::with_capacity(usize::from(founding.partitions()) * rf);
         for partition in 0..founding.partitions() {
             let mut chosen: Vec<usize> = Vec::with_capacity(rf);
             while chosen.len() < rf {
-                let next = next_home(members, &load, &chosen, partition);
+                let next = next_home(&domains, &load, &chosen, partition);
                 load[next].homes += 1;
                 chosen.push(next);
             }
@@ -136,18 +138,29 @@ struct Load {
     leads: u32,
 }
 
+/// The zone and the rack of each member, as numbers: names are compared once, not for every copy of every partition.
+fn domains(members: &[Member]) -> Vec<(usize, usize)> {
+    let (mut zones, mut racks) = (BTreeMap::new(), BTreeMap::new());
+    let domain = |member: &Member| {
+        let (zone_count, rack_count) = (zones.len(), racks.len());
+        let zone = *zones.entry(member.zone.clone()).or_insert(zone_count);
+        let rack = *racks.entry((zone, member.rack.clone())).or_insert(rack_count);
+        (zone, rack)
+    };
+    members.iter().map(domain).collect()
+}
+
 /// The least loaded member whose failure domains are not taken yet; domains give way before copies share a node.
-fn next_home(members: &[Member], load: &[Load], chosen: &[usize], partition: u16) -> usize {
+fn next_home(domains: &[(usize, usize)], load: &[Load], chosen: &[usize], partition: u16) -> usize {
     let clash = |index: usize| {
-        let same_rack =
-            |&&other: &&usize| members[other].zone == members[index].zone && members[other].rack == members[index].rack;
-        let racks = chosen.iter().filter(same_rack).count();
-        let zones = chosen.iter().filter(|&&other| members[other].zone == members[index].zone).count();
+        let racks = chosen.iter().filter(|&&other| domains[other].1 == domains[index].1).count();
+        let zones = chosen.iter().filter(|&&other| domains[other].0 == domains[index].0).count();
         (zones, racks)
     };
     // The rotation spreads ties over the members, so that neighbours in the list do not always share partitions.
-    let rotated = |index: usize| (index + members.len() - usize::from(partition) % members.len()) % members.len();
-    (0..members.len())
+    let turn = usize::from(partition) % domains.len();
+    let rotated = |index: usize| (index + domains.len() - turn) % domains.len();
+    (0..domains.len())
         .filter(|index| !chosen.contains(index))
         .min_by_key(|&index| (clash(index), load[index].homes, rotated(index)))
         .expect("rf is at most the number of members")

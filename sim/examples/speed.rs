@@ -143,8 +143,7 @@ fn row(what: &str, goal: &str, measured: String) {
 }
 
 fn shipped() {
-    let plan = plan(5, ops(60_000, 64, 10_000, 5, 200 * MS, 1), Vec::new(), 200 * SECOND);
-    let mut plan = plan;
+    let mut plan = plan(5, ops(60_000, 64, 10_000, 5, 200 * MS, 1), Vec::new(), 200 * SECOND);
     plan.shape.phases.heal_at = 201 * MS;
     let (cpu, session) = best(|| walk(&plan));
     let rate = 60_000.0 * 8.0 / cpu;
@@ -219,7 +218,7 @@ fn snapshot() {
 
 fn large() {
     let rate = |nodes: u32| {
-        let plan = plan(nodes, ops(40_000, 64, 10_000, nodes, 2 * SECOND, 50), Vec::new(), 5 * SECOND);
+        let plan = plan(nodes, ops(40_000, 64, 500, nodes, 2 * SECOND, 50), Vec::new(), 5 * SECOND);
         let mut session = Session::new(&plan).expect("a plan that fits");
         while session.now() < 2 * SECOND && session.step() {}
         let (from, before) = (cpu_seconds(), session.events());

@@ -62,10 +62,6 @@ impl Session {
         Ok(Self { world: Box::new(world) })
     }
 
-    pub(crate) fn world(&self) -> &World {
-        &self.world
-    }
-
     /// Keeps no digest from here on: only to measure what it costs.
     pub fn unfold(&mut self) {
         self.world.unfolded = true;
