@@ -43,6 +43,8 @@ pub(crate) struct Host {
     pub(crate) doom: Option<Doom>,
     /// Its disk was harmed on purpose: it may recover less than it had, and stay out.
     pub(crate) harmed: bool,
+    /// Its log has reported a loss, and the disk is still the same: every later start must report it too.
+    pub(crate) told_loss: bool,
     /// The life that its peers know it by.
     pub(crate) incarnation: Incarnation,
     /// How often in a row its store could not be opened.
@@ -122,6 +124,7 @@ impl Host {
             spoke_as: None,
             doom: None,
             harmed: false,
+            told_loss: false,
             incarnation: Incarnation(0),
             open_failures: 0,
             was_member: false,
@@ -232,6 +235,7 @@ impl Host {
     /// The disk is replaced by an empty one. Only while down.
     pub(crate) fn wipe(&mut self) {
         self.disk.wipe();
+        self.told_loss = false;
         self.life = Life::Down { tree: SimTree::default() };
     }
 
@@ -244,6 +248,7 @@ impl Host {
             self.wipe();
         } else {
             self.disk.restore(&disk);
+            self.told_loss = false;
             self.life = Life::Down { tree };
         }
         true

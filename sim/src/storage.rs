@@ -239,6 +239,11 @@ impl World {
             let words = format!("the log of {} reports a loss, but nothing harmed its disk: {lost:?}", node_name(node));
             return self.break_promise(Property::HonestLog, None, words, &[]);
         }
+        if self.hosts[node].told_loss && lost.is_empty() && !void {
+            let words = format!("the log of {} reported a loss at an earlier start and none now", node_name(node));
+            return self.break_promise(Property::HonestLog, None, words, &[]);
+        }
+        self.hosts[node].told_loss |= !lost.is_empty();
         self.oracles.answers.booted(node);
         self.oracles.clocks.booted(node);
         if harmed {
