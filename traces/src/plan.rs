@@ -159,7 +159,7 @@ pub struct NetworkPlan {
     /// Added between different racks.
     pub rack_penalty: u64,
     /// Added between different regions.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub region_penalty: u64,
     /// From a client to its node, and back.
     pub client_latency: Latency,
@@ -292,6 +292,10 @@ fn one() -> u32 {
 
 fn is_one(number: &u32) -> bool {
     *number == 1
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_false(flag: &bool) -> bool {

@@ -94,6 +94,7 @@ struct Link {
 pub(crate) struct Network {
     nodes: u32,
     seed: u64,
+    #[serde(with = "crate::as_json")]
     plan: NetworkPlan,
     racks: u32,
     regions: u32,
