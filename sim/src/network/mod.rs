@@ -18,6 +18,7 @@ use quorate_core::message::{Body, IdentityMessage, ReplicaReply, ReplicaRequest}
 use quorate_traces::{Act, Directive, FaultKind, NetworkPlan, Scheduler};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long a message waits in line at most, in microseconds: what would wait longer is dropped, as by a full buffer.
 const QUEUE_MAX: u64 = 1_000_000;
@@ -95,7 +96,7 @@ pub(crate) struct Network {
     nodes: u32,
     seed: u64,
     #[serde(with = "crate::as_json")]
-    plan: NetworkPlan,
+    plan: Arc<NetworkPlan>,
     racks: u32,
     regions: u32,
     held_back: Option<(u32, u64)>,
@@ -126,7 +127,7 @@ impl Network {
         let mut network = Self {
             nodes,
             seed,
-            plan: plan.clone(),
+            plan: Arc::new(plan.clone()),
             racks: racks.max(1),
             regions: regions.max(1),
             held_back,
