@@ -8,7 +8,7 @@ const CFG: &str = concat!(
     r#"{"cfg":{"seed":"0x7","cluster":{"nodes":3,"rf":3,"partitions":16,"racks":1,"keyspaces":[{"prefix":"reg/","#,
     r#""mode":"register","n":3,"r":2,"w":2,"linearizable":true}]},"patience":{"request":100000,"resend":10000,"#,
     r#""introduce":10000,"drift_max":500000,"sequence_lease":64,"in_flight_max":100,"remembered_max":100,"#,
-    r#""value_bytes_max":8192,"client":200000},"net":{"latency":{"uniform":{"min":100,"max":200}},"rack_penalty":0,"region_penalty":0,"#,
+    r#""value_bytes_max":8192,"client":200000},"net":{"latency":{"uniform":{"min":100,"max":200}},"rack_penalty":0,"#,
     r#""client_latency":{"uniform":{"min":1,"max":1}},"fifo":false,"bandwidth":0},"disk":{"write":{"uniform":"#,
     r#"{"min":10,"max":10}},"sync":{"uniform":{"min":100,"max":100}},"segment_bytes":65536,"batch_bytes_max":65536,"#,
     r#""block_bytes":512,"flush_after_batches":16,"flush":100},"clocks":[{"skew":0,"drift_ppm":0,"tick":1},"#,
