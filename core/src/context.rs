@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) epoch: Epoch,
     pub(crate) config: Config,
     pub(crate) founding: Founding,
+    /// The founding record's, which every introduction carries: reckoned once, since it reads all members.
+    pub(crate) fingerprint: u64,
     pub(crate) placement: Placement,
     pub(crate) stamps: Stamps,
     pub(crate) timers: Timers,

@@ -175,7 +175,7 @@ impl Identity {
     }
 
     fn introduce_to(&self, cx: &mut Context<'_>, peer: NodeId) {
-        let founding = cx.shared.founding.fingerprint();
+        let founding = cx.shared.fingerprint;
         let introduce = IdentityMessage::Introduce { nonce: self.nonce, recovered: self.recovered, founding };
         cx.send(peer, Body::Identity(introduce));
     }
@@ -292,7 +292,7 @@ impl Identity {
         recovered: LogPosition,
         founding: u64,
     ) -> Result<(), IdentityRefusal> {
-        if founding != cx.shared.founding.fingerprint() {
+        if founding != cx.shared.fingerprint {
             return Err(IdentityRefusal::OtherFounding);
         }
         // What is on its way to the disk was judged already; a second life must not slip in beside it.

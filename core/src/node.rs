@@ -86,6 +86,7 @@ impl Node {
             epoch: STATIC_EPOCH,
             config,
             placement: Placement::of(&founding),
+            fingerprint: founding.fingerprint(),
             founding,
             stamps: Stamps::recover(durable.leases),
             timers: Timers::default(),
