@@ -124,7 +124,7 @@ pub const MARKS: &[&str] = &[
     "recovery: unused segments wait for the first release",
     "recovery: a batch that the tree has already",
     "recovery: the log goes on in the next segment",
-    "recovery: no room for a mark",
+    "recovery: no mark behind the newest batch",
     "recovery: old segments are skipped unread",
     "recovery: a torn batch is cut",
     "recovery: the newest batch was never all written",

@@ -193,10 +193,12 @@ impl World {
         }
     }
 
-    /// Nothing is on its way, and nobody is at work: what is read now is not overtaken by what was asked before.
+    /// Nothing is on its way, and nobody is at work: what is read now is not overtaken by what was asked before. A client
+    /// that went away may have left a request on its way, too.
     fn is_quiet(&self) -> bool {
         let idle = |host: &Host| host.running().is_none_or(|running| running.is_idle());
-        self.flying == 0 && self.hosts.iter().all(idle)
+        let asked = |event: &Event| matches!(event, Event::Ask { .. });
+        self.flying == 0 && self.hosts.iter().all(idle) && !self.queue.any(asked)
     }
 
     fn is_ready(&self) -> bool {

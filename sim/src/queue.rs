@@ -69,6 +69,11 @@ impl<E> Queue<E> {
         keys.into_iter().filter_map(&mut take).collect()
     }
 
+    /// Whether an event of some kind is pending. Looks at all of them.
+    pub(crate) fn any(&self, which: impl Fn(&E) -> bool) -> bool {
+        self.events.iter().flatten().any(which)
+    }
+
     /// Whether none is pending.
     #[cfg(test)]
     fn is_empty(&self) -> bool {

@@ -87,7 +87,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) founding: Founding,
     pub(crate) now: u64,
-    queue: crate::queue::Queue<Event>,
+    pub(crate) queue: crate::queue::Queue<Event>,
     /// What the order of events at one time follows from.
     pub(crate) tie_seed: u64,
     /// Priorities of nodes, where the scheduler has them.

@@ -308,13 +308,16 @@ impl<'disk, D: Disk + ?Sized> Walk<'disk, D> {
             let id = self.reader.segments[newest.segment].id;
             self.reader.disk.write(id, newest.offset(), bytes.as_slice())?;
             self.reader.disk.sync(id)?;
-            is_marked = self.write_mark(&newest, block_bytes)?;
+            // A mark says that nothing of the log is behind it. Where more was lost than anybody knows, that would be
+            // a claim, and the next opening would find nothing missing.
+            let is_end_known = self.recovered.lost.iter().all(|lost| lost.last.is_some());
+            is_marked = is_end_known && self.write_mark(&newest, block_bytes)?;
         }
         if is_marked && self.recovered.lost.is_empty() && self.recovered.cut.is_some() {
             sometimes!(self.reached, "recovery: a mark covers the torn tail");
         }
         if self.newest.is_some() && !is_marked {
-            sometimes!(self.reached, "recovery: no room for a mark");
+            sometimes!(self.reached, "recovery: no mark behind the newest batch");
         }
         if !is_marked && !self.recovered.lost.is_empty() {
             sometimes!(self.reached, "recovery: a loss without a mark is left as it is");
