@@ -227,8 +227,8 @@ impl World {
         let (asked, progress) = (&self.ops[op as usize], &self.progress[op as usize]);
         let key = self.op_keys[op as usize];
         let context = self.context_of(op, self.now);
-        // Only the retry presents what the first attempt chose.
-        let presented = progress.named.filter(|_| progress.outstanding.contains(&call));
+        // Only the retry presents what the first attempt chose, even if its client has given up in the meantime.
+        let presented = progress.named.filter(|_| self.calls[call as usize].attempt > 0);
         let command = match asked.what {
             Do::Get => Command::Get,
             Do::Put => {
