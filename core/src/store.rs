@@ -63,43 +63,6 @@ pub struct TreeBatch {
     pub applied: Position,
 }
 
-/// A tree in memory, for simulation and comparison.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapTree {
-    rows: BTreeMap<Key, Record>,
-    facts: DurableState,
-    applied: Position,
-}
-
-impl MapTree {
-    /// All records, in order of their keys.
-    pub fn rows(&self) -> &BTreeMap<Key, Record> {
-        &self.rows
-    }
-    /// The position it stands for.
-    pub fn applied(&self) -> Position {
-        self.applied
-    }
-}
-
-impl Tree for MapTree {
-    fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.rows.get(key).cloned())
-    }
-    fn apply(&mut self, batch: TreeBatch) -> Result<(), StoreError> {
-        assert!(batch.applied >= self.applied, "batches are applied in log order");
-        self.rows.extend(batch.rows);
-        if let Some(facts) = batch.facts {
-            self.facts = facts;
-        }
-        self.applied = batch.applied;
-        Ok(())
-    }
-    fn cut(&self) -> Result<(Position, DurableState), StoreError> {
-        Ok((self.applied, self.facts.clone()))
-    }
-}
-
 /// What opening a store found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a loss that nobody looks at is a silent loss"]
