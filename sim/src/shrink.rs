@@ -196,7 +196,7 @@ impl Search<'_> {
                 let begin = self.best.faults[at].at;
                 let half = begin + until.saturating_sub(begin) / 2;
                 let mut shorter = self.best.clone();
-                shorter.faults[at].fault.set_until(half);
+                *shorter.faults[at].fault.until_mut().expect("it has an end") = half;
                 if half <= begin || !self.try_plan(shorter) {
                     break;
                 }

@@ -8,7 +8,8 @@
 //! | file | lives there |
 //! |---|---|
 //! | plan.rs | the vocabulary of plans: cluster, patience, network, disks, clocks, scheduler, operations |
-//! | fault.rs | the vocabulary of faults, and the kinds that sweeps count |
+//! | fault.rs | the vocabulary of faults |
+//! | kind.rs | the kinds of faults, as sweeps count and name them |
 //! | names.rs | `n4`, `c1`, `0x1b2c`, keys and values as text |
 //! | trace.rs | plan traces: the lines of the file, reader and writer |
 //! | corpus.rs | the committed traces and the page that lists them |
@@ -20,13 +21,15 @@
 
 pub mod corpus;
 mod fault;
+mod kind;
 mod lines;
 pub mod names;
 mod node;
 mod plan;
 mod trace;
 
-pub use fault::{CrashPoint, DiskFate, Fault, FaultKind, FaultRecord};
+pub use fault::{CrashPoint, DiskFate, Fault, FaultRecord};
+pub use kind::FaultKind;
 pub use lines::{LineError, TraceError};
 pub use node::{Divergence, NodeTrace, Step};
 pub use plan::{

@@ -16,8 +16,8 @@ pub(super) struct Client {
     peer: String,
     born: Instant,
     name: String,
-    library: String,
-    library_version: String,
+    lib_name: String,
+    lib_version: String,
     wants_replies: bool,
     skips_this: bool,
     skips_next: bool,
@@ -35,8 +35,8 @@ impl Client {
             peer,
             born,
             name: String::new(),
-            library: String::new(),
-            library_version: String::new(),
+            lib_name: String::new(),
+            lib_version: String::new(),
             wants_replies: true,
             skips_this: false,
             skips_next: false,
@@ -61,12 +61,12 @@ impl Client {
 
     /// One line of `CLIENT INFO`.
     fn line(&self, now: Now) -> String {
-        let Self { id, peer, name, library, library_version, .. } = self;
+        let Self { id, peer, name, library, lib_version, .. } = self;
         let age = now.monotonic.since(self.born).as_micros() / 1_000_000;
         let resp = self.protocol.number();
         format!(
             "id={id} addr={peer} name={name} age={age} idle=0 flags=N db=0 user=default \
-             lib-name={library} lib-ver={library_version} resp={resp}\n"
+             lib-name={library} lib-ver={lib_version} resp={resp}\n"
         )
     }
 }
@@ -207,8 +207,8 @@ impl Session {
     fn set_info(&mut self, request: &Request<'_>) {
         let Some(value) = printable(request.arg(3)) else { return self.error(BAD_NAME) };
         match &request.arg(2).to_ascii_lowercase()[..] {
-            b"lib-name" => self.client.library = value,
-            b"lib-ver" => self.client.library_version = value,
+            b"lib-name" => self.client.lib_name = value,
+            b"lib-ver" => self.client.lib_version = value,
             _ => return self.error("ERR CLIENT SETINFO takes LIB-NAME or LIB-VER"),
         }
         self.reply(|writer| writer.ok());

@@ -154,14 +154,14 @@ impl<D: Disk + Send + 'static> DiskStore<D> {
     ) -> Result<(Self, Opened), StartError> {
         let tree = LsmTree::open(tree_folder, &options.tree)
             .map_err(|error| StartError::Tree { folder: tree_folder.display().to_string(), error })?;
-        let library = tree.library();
+        let inner = tree.inner();
         let (store, opened) = Store::open(&mut disk, tree, options.log.clone())?;
         let applied = Position(store.synced().0);
         let start = StartError::Thread;
         let syncer = Worker::start("log-sync", Arc::clone(bell), carry_out).map_err(start)?;
         let preparer =
             Worker::start("log-segments", Arc::clone(bell), move |job| upkeep(&mut second, job)).map_err(start)?;
-        let flusher = Worker::start("tree", Arc::clone(bell), move |job| tend_tree(&library, job)).map_err(start)?;
+        let flusher = Worker::start("tree", Arc::clone(bell), move |job| tend_tree(&inner, job)).map_err(start)?;
         let store = Self {
             store,
             disk: Some(disk),
@@ -264,8 +264,8 @@ impl<D: Disk + Send + 'static> DiskStore<D> {
     pub fn flush_all(&mut self) -> Result<(), Failure> {
         let tree = self.store.tree_mut();
         tree.exchange_memtable();
-        let library = tree.library();
-        let result = library.flush(&library.get_flush_lock(), self.applied.0 + 1);
+        let inner = tree.inner();
+        let result = inner.flush(&inner.get_flush_lock(), self.applied.0 + 1);
         result.map_err(|error| Failure::Tree(error.to_string()))?;
         self.release(self.applied);
         Ok(())
@@ -370,16 +370,16 @@ fn upkeep<D: Disk>(disk: &mut D, job: Upkeep) -> PrepareEnd {
 }
 
 /// Nobody reads as of an earlier moment, so every row that a newer one hides may go.
-fn tend_tree(library: &AnyTree, job: TreeJob) -> Result<TreeEnd, lsm_tree::Error> {
+fn tend_tree(inner: &AnyTree, job: TreeJob) -> Result<TreeEnd, lsm_tree::Error> {
     match job {
         TreeJob::Flush(cut) => {
-            library.flush(&library.get_flush_lock(), cut.0 + 1)?;
+            inner.flush(&inner.get_flush_lock(), cut.0 + 1)?;
             Ok(TreeEnd::Flushed(cut))
         }
         TreeJob::Compact(cut) => {
-            let before = library.current_version().id();
-            library.compact(Arc::new(lsm_tree::compaction::Leveled::default()), cut.0 + 1)?;
-            let changed = library.current_version().id() != before;
+            let before = inner.current_version().id();
+            inner.compact(Arc::new(lsm_tree::compaction::Leveled::default()), cut.0 + 1)?;
+            let changed = inner.current_version().id() != before;
             Ok(if changed { TreeEnd::Compacted(cut) } else { TreeEnd::NothingToCompact })
         }
     }

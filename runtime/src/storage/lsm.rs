@@ -92,7 +92,7 @@ impl LsmTree {
     }
 
     /// A second handle, for the thread that flushes and compacts.
-    pub fn library(&self) -> AnyTree {
+    pub fn inner(&self) -> AnyTree {
         self.tree.clone()
     }
 
@@ -252,8 +252,8 @@ mod tests {
     }
     fn flush(tree: &mut LsmTree) {
         assert!(tree.exchange_memtable());
-        let library = tree.library();
-        library.flush(&library.get_flush_lock(), u64::MAX).unwrap();
+        let inner = tree.inner();
+        inner.flush(&inner.get_flush_lock(), u64::MAX).unwrap();
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
                 apply(&mut tree, position, &[("k", record(position, Some("v")))], facts);
                 flush(&mut tree);
             }
-            tree.library().major_compact(64 << 20, u64::MAX).unwrap();
+            tree.inner().major_compact(64 << 20, u64::MAX).unwrap();
         }
         let tree = LsmTree::open(folder.path(), &OPTIONS).unwrap();
         assert_eq!(tree.cut().unwrap(), (Position(8), facts));
