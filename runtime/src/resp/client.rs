@@ -61,12 +61,12 @@ impl Client {
 
     /// One line of `CLIENT INFO`.
     fn line(&self, now: Now) -> String {
-        let Self { id, peer, name, library, lib_version, .. } = self;
+        let Self { id, peer, name, lib_name, lib_version, .. } = self;
         let age = now.monotonic.since(self.born).as_micros() / 1_000_000;
         let resp = self.protocol.number();
         format!(
             "id={id} addr={peer} name={name} age={age} idle=0 flags=N db=0 user=default \
-             lib-name={library} lib-ver={lib_version} resp={resp}\n"
+             lib-name={lib_name} lib-ver={lib_version} resp={resp}\n"
         )
     }
 }
