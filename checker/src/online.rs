@@ -70,6 +70,8 @@ pub struct Online {
     init: Value,
     failed_cas: FailedCas,
     keys: FastMap<KeyId, OnlineKey>,
+    /// The version under which the initial value is read, where the source tells.
+    init_version: Option<Value>,
     unjudged_calls: u64,
     illegal: u64,
 }
@@ -81,9 +83,18 @@ impl Online {
             init: options.init.clone(),
             failed_cas: options.failed_cas,
             keys: FastMap::default(),
+            init_version: None,
             unjudged_calls: 0,
             illegal: 0,
         }
+    }
+
+    /// Reads of the initial value carry this version, in keys that come from now on: it tells them apart from reads of
+    /// a write of the same value.
+    #[must_use]
+    pub fn with_init_version(mut self, version: Value) -> Self {
+        self.init_version = Some(version);
+        self
     }
 
     /// A call begins, at `call.invoke`. What it will read is not known yet; what it writes is.
@@ -91,8 +102,16 @@ impl Online {
     /// # Panics
     /// If calls of one key do not come in the order of time, or an open number is used again.
     pub fn on_invoke(&mut self, id: CallId, call: &Operation) {
-        let init = &self.init;
-        self.keys.entry(call.key).or_insert_with(|| OnlineKey::new(init.clone())).on_invoke(id, call);
+        let Online { init, init_version, .. } = self;
+        let new = || OnlineKey::new(init.clone(), init_version.clone());
+        self.keys.entry(call.key).or_insert_with(new).on_invoke(id, call);
+    }
+
+    /// The version of a write is known before its answer comes, if one ever does. Only the first that is told counts.
+    pub fn on_version(&mut self, id: CallId, key: KeyId, version: Value) {
+        if let Some(key) = self.keys.get_mut(&key) {
+            key.on_version(id, version);
+        }
     }
 
     /// A call ends, at `call.ret`, with what it saw. An unknown outcome is reported when it is known to be unknown.
@@ -112,6 +131,11 @@ impl Online {
                 Err(Illegal { key: call.key, at: call.ret, anomaly, call: id, others })
             }
         }
+    }
+
+    /// Whether nothing is claimed about this key, because an answer could have come from several writes.
+    pub fn is_undecided(&self, key: KeyId) -> bool {
+        self.keys.get(&key).is_some_and(|key| key.undecided)
     }
 
     /// What can be said so far.
@@ -211,7 +235,7 @@ pub(crate) struct OnlineKey {
 }
 
 impl OnlineKey {
-    pub(crate) fn new(init: Value) -> Self {
+    pub(crate) fn new(init: Value, init_version: Option<Value>) -> Self {
         let mut key = OnlineKey {
             init: init.clone(),
             now: Time::MIN,
@@ -228,7 +252,20 @@ impl OnlineKey {
         };
         let initial = key.open_cluster(init, None, NONE, Time::MIN);
         key.open_block(initial, Time::MIN, NONE);
+        if let Some(cluster) = key.clusters.get_mut(&initial) {
+            cluster.version = init_version;
+        }
         key
+    }
+
+    fn on_version(&mut self, id: CallId, version: Value) {
+        let open = self.pending.get(&id).and_then(|pending| pending.cluster);
+        // A write of unknown outcome is not pending any more, but may still be seen.
+        let unknown = || self.clusters.iter().find(|(_, cluster)| cluster.writer == id).map(|(number, _)| *number);
+        let cluster = open.or_else(unknown).and_then(|number| self.clusters.get_mut(&number));
+        if let Some(Cluster { version: known @ None, .. }) = cluster {
+            *known = Some(version);
+        }
     }
 
     /// Remembers every write that is known to have happened; memory then follows the length of the history.
@@ -574,7 +611,7 @@ impl OnlineKey {
 
     fn forget_everything(&mut self) {
         let init = std::mem::replace(&mut self.init, Value::Absent);
-        *self = OnlineKey { now: self.now, undecided: true, ..OnlineKey::new(init) };
+        *self = OnlineKey { now: self.now, undecided: true, ..OnlineKey::new(init, None) };
         self.clusters.clear();
         self.blocks.clear();
     }

@@ -31,7 +31,7 @@ pub(crate) fn attribute(history: &History, ids: &[OperationId], rules: &Rules) -
         events.push((if end == NEVER { start } else { end }, true, at as u32));
     }
     events.sort_unstable();
-    let mut key = OnlineKey::new(rules.init.clone());
+    let mut key = OnlineKey::new(rules.init.clone(), None);
     key.keep_confirmed();
     let mut of = vec![NONE; ids.len()];
     let mut inequalities = Vec::new();

@@ -54,6 +54,10 @@ fn the_first_illegal_return_is_reported_and_no_other_verdict_differs() {
             let operation = history.operation(*id as u32);
             if !is_return {
                 online.on_invoke(*id, operation);
+                // Sometimes a version is known before its answer, and perhaps without one.
+                if let (Some(version), true) = (operation.version(), operation.kind != Kind::Read && seed % 2 == 0) {
+                    online.on_version(*id, operation.key, version.clone());
+                }
             } else if online.on_return(*id, operation).is_err() {
                 first = Some(at);
                 break;
@@ -215,4 +219,25 @@ fn an_open_write_has_the_version_that_an_observer_saw() {
     let read = script.begin(Kind::Read, 1, 5);
     assert!(script.end(read, 6, Some("v7")));
     assert_eq!(script.online.standing().undecided_keys, 0);
+}
+
+#[test]
+fn a_version_told_early_and_that_of_the_initial_value_leave_no_doubt_about_equal_values() {
+    let version = |text: &str| Value::text(text);
+    let client = quorate_checker::ClientId(0);
+    let key = quorate_checker::KeyId(0);
+    let delete = |from| Operation::new(client, key, Kind::Write, Value::Absent, from, 90);
+    let miss = |seen| Operation::new(client, key, Kind::Read, Value::Absent, 30, 40).with_version(version(seen));
+    for (told, read, undecided) in [(true, "v2", false), (true, "v0", false), (false, "v2", true)] {
+        let mut online = Online::new(&Options::default()).with_init_version(version("v0"));
+        online.on_invoke(1, &delete(10));
+        online.on_invoke(2, &delete(20));
+        if told {
+            online.on_version(1, key, version("v1"));
+            online.on_version(2, key, version("v2"));
+        }
+        online.on_invoke(3, &miss(read));
+        assert!(online.on_return(3, &miss(read)).is_ok());
+        assert_eq!(online.is_undecided(key), undecided, "told: {told}, read: {read}");
+    }
 }

@@ -9,7 +9,7 @@
 
 use crate::clock::WALL_START;
 use crate::history::Ending;
-use crate::oracle::{Judgement, Monotonic};
+use crate::oracle::{Judgement, Monotonic, Told};
 use crate::rng::Dice;
 use crate::turn::value_hash;
 use crate::world::{Event, World};
@@ -165,6 +165,7 @@ impl World {
         let floor = self.oracles.monotonic.floor(key, &self.keys[key], needed);
         let progress = &mut self.progress[op as usize];
         *progress = Progress { invoke: self.now, floor, via, ..Progress::default() };
+        self.tell_judge(Told::Began { op });
         let call = self.call(op, via);
         if self.ops[op as usize].forged.is_some() {
             self.audit.fired(FaultKind::ClientForged);
@@ -437,6 +438,7 @@ impl World {
             }
             (Ending::Ok | Ending::Unknown, _) => {}
         }
+        self.tell_judge(Told::Ended { op });
         let client = &mut self.clients[client];
         client.active = None;
         if let Some(next) = client.waiting.pop_front() {

@@ -11,7 +11,7 @@
 //! | host.rs, clock.rs, disk.rs, tree.rs | a machine: process, clocks, disk, and the tree below its log |
 //! | network/ | what becomes of each message |
 //! | faults.rs | what each record of the schedule does |
-//! | clients.rs, history.rs | who asks what, and what they saw |
+//! | clients.rs, history.rs, judge.rs | who asks what, what they saw, and the judge who listens |
 //! | phases.rs | everything may go wrong; then everything is healed and must come to rest |
 //! | oracle/ | what must be true: one file per promise |
 //! | rng.rs, digest.rs, audit.rs | chance, proof of sameness, and whether the faults did anything |
@@ -39,6 +39,7 @@ mod history;
 mod host;
 pub mod hunt;
 mod journey;
+mod judge;
 mod moment;
 mod network;
 mod oracle;

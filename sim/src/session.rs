@@ -176,8 +176,9 @@ impl Session {
         if xxhash_rust::xxh3::xxh3_64(body) != u64::from_le_bytes(*sum) {
             return Err(SnapshotError::Damaged);
         }
-        let world = postcard::from_bytes(body).map_err(|_| SnapshotError::Damaged)?;
-        Ok(Self { world: Box::new(world) })
+        let mut world: Box<World> = postcard::from_bytes(body).map_err(|_| SnapshotError::Damaged)?;
+        world.tell_judge_again();
+        Ok(Self { world })
     }
 
     /// Another future: from here on chance is drawn from another seed.

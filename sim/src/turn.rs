@@ -2,7 +2,7 @@
 
 use crate::host::Life;
 use crate::network::{Fate, kind_of};
-use crate::oracle::{Broken, Judgement, Property, Violation, node_name, show};
+use crate::oracle::{Broken, Judgement, Property, Told, Violation, node_name, show};
 use crate::world::{Event, World};
 use bytes::{Bytes, BytesMut};
 use quorate_core::durable::{StoreOp, StoreOutcome};
@@ -299,6 +299,7 @@ impl World {
         assert_eq!(self.op_keys[op as usize] as usize, key, "requests are counted as coordinators count them");
         let judgement = self.oracles.answers.chose(node, self.hosts[node].generation, op, version);
         self.judge(Some(key), &[op], judgement);
+        self.tell_judge(Told::Chose { op });
         let progress = &self.progress[op as usize];
         // Of an operation that is done its client may have seen more since.
         let seen = self.context_of(op, progress.invoke).filter(|_| !progress.is_done());

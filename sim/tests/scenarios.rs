@@ -31,6 +31,21 @@ fn reads_and_writes_of_one_copy_are_not_linearizable() {
 }
 
 #[test]
+fn a_run_stops_at_its_first_answer_that_no_order_explains() {
+    let reports = (0..200).map(|seed| run(&draw(seed, &DrawOptions::of(Scenario::UnsafeQuorum))));
+    let mut stopped = 0;
+    for report in reports.filter(|report| !report.violations.is_empty()) {
+        let [violation] = report.violations.as_slice() else { panic!("one is enough: {:?}", report.violations) };
+        let last = report.history.iter().filter_map(|record| record.ret).max();
+        assert_eq!((violation.at, Some(violation.at)), (report.sim_time, last));
+        let named = |record: &&quorate_sim::OpRecord| violation.ops.contains(&record.op);
+        assert!(report.history.iter().filter(named).any(|record| record.ret == last), "it is about the last answer");
+        stopped += 1;
+    }
+    assert!(stopped > 50, "{stopped} of 200");
+}
+
+#[test]
 fn a_sweep_does_not_depend_on_its_threads_or_shards() {
     let one = swept(Scenario::UnsafeQuorum, 0..40, 1);
     assert_eq!(swept(Scenario::UnsafeQuorum, 0..40, 3).digest, one.digest);

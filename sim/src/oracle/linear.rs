@@ -1,45 +1,120 @@
 //! B1: the history of every linearizable key has an order that explains all answers. The checker judges.
+//!
+//! Its online judge is told of each call as it begins and ends, and vouches for each answer at once. Where it does not,
+//! because the answer is illegal or because equal values leave it in doubt, the checker judges the history of that key so
+//! far, as a whole, and so at each answer from then on: a run stops at its first illegal return, with words and with as
+//! few operations as it takes. The online judge goes by versions, too: what it calls illegal may be an order of values.
 
 use super::{KeyFacts, Property, Violation};
 use crate::history::{Ending, OpRecord};
 use quorate_checker as checker;
-use quorate_checker::{Kind, Operation, Verdict};
+use quorate_checker::{ClientId, KeyId, Kind, Operation, Verdict};
 use quorate_core::version::Version;
 use quorate_traces::Do;
+use serde::{Deserialize, Serialize};
 
 /// States that a search may look at per key before it answers "unknown".
 const STATES_MAX: u64 = 2_000_000;
 
+/// The judge that listens.
+///
+/// What it knows follows from the calls in the order in which it was told of them. Only that order is saved with a run:
+/// whoever loads one lets a new judge hear everything again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Linear {
+    told: Vec<Told>,
+    /// Keys for whose answers the online judge does not vouch any more.
+    #[serde(skip)]
+    in_doubt: Vec<u32>,
+    #[serde(skip, default = "listener")]
+    judge: checker::Online,
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// A client asks for it.
+    Began { op: u32 },
+    /// Its version was chosen; of several only the first is told.
+    Chose { op: u32 },
+    /// Its client knows how it ended.
+    Ended { op: u32 },
+}
+
+impl Told {
+    /// Of which operation.
+    pub(crate) fn op(self) -> u32 {
+        let (Self::Began { op } | Self::Chose { op } | Self::Ended { op }) = self;
+        op
+    }
+}
+
+fn listener() -> checker::Online {
+    let options = checker::Options::deterministic(STATES_MAX);
+    checker::Online::new(&options).with_init_version(version_of(Version::ABSENT))
+}
+
+impl Linear {
+    pub(crate) fn new() -> Self {
+        Self { told: Vec::new(), in_doubt: Vec::new(), judge: listener() }
+    }
+
+    /// All that was told, to be told once more. Nothing is known until it has been.
+    pub(crate) fn forget(&mut self) -> Vec<Told> {
+        std::mem::replace(self, Self::new()).told
+    }
+
+    /// Something happened to an operation on a linearizable key.
+    pub(crate) fn hear(&mut self, told: Told, record: &OpRecord, chosen: Option<Version>) {
+        self.told.push(told);
+        if self.is_in_doubt(record.key) {
+            return;
+        }
+        let (op, key) = (u64::from(told.op()), KeyId(record.key));
+        match told {
+            Told::Began { .. } => self.judge.on_invoke(op, &operation_of(record, ClientId(record.client), key)),
+            Told::Chose { .. } => {
+                chosen.into_iter().for_each(|version| self.judge.on_version(op, key, version_of(version)));
+            }
+            Told::Ended { .. } => {
+                let mut operation = operation_of(record, ClientId(record.client), key);
+                if (record.what, record.ending) == (Do::Get, Ending::Ok) {
+                    // What reads the initial value says so.
+                    operation = operation.with_version(version_of(record.version.unwrap_or(Version::ABSENT)));
+                }
+                if self.judge.on_return(op, &operation).is_err() || self.judge.is_undecided(key) {
+                    self.in_doubt.push(record.key);
+                }
+            }
+        }
+    }
+
+    /// Whether the answers of a key have to be judged as a whole.
+    pub(crate) fn is_in_doubt(&self, key: u32) -> bool {
+        self.in_doubt.contains(&key)
+    }
+}
+
 /// The history of the keys for which `wanted` says so, as the checker and the history files have it.
-pub(crate) fn history_of(
-    ops: &[OpRecord],
-    keys: &[KeyFacts],
-    wanted: impl Fn(&KeyFacts) -> bool,
-) -> (checker::History, Vec<u32>) {
+fn history_of(ops: &[OpRecord], keys: &[KeyFacts], wanted: impl Fn(u32) -> bool) -> (checker::History, Vec<u32>) {
     let mut history = checker::History::new();
     let mut numbers = Vec::with_capacity(ops.len());
-    for record in ops {
-        let facts = &keys[record.key as usize];
-        let Some(operation) = wanted(facts).then(|| operation_of(record, facts, &mut history)).flatten() else {
-            continue;
-        };
-        history.push(operation);
+    // A read without an answer says nothing.
+    let says = |record: &&OpRecord| wanted(record.key) && (record.what != Do::Get || record.ending == Ending::Ok);
+    for record in ops.iter().filter(says) {
+        let client = history.client(&format!("c{}", record.client));
+        let key = history.key(&keys[record.key as usize].name);
+        history.push(operation_of(record, client, key));
         numbers.push(record.op);
     }
     (history, numbers)
 }
 
-fn operation_of(record: &OpRecord, facts: &KeyFacts, history: &mut checker::History) -> Option<Operation> {
+fn operation_of(record: &OpRecord, client: ClientId, key: KeyId) -> Operation {
     let kind = match record.what {
         Do::Get => Kind::Read,
         Do::Put | Do::Delete => Kind::Write,
     };
-    // A read without an answer says nothing.
-    if kind == Kind::Read && record.ending != Ending::Ok {
-        return None;
-    }
-    let client = history.client(&format!("c{}", record.client));
-    let key = history.key(&facts.name);
     let value = record.value.as_ref().map_or(checker::Value::Absent, |bytes| value_of(bytes));
     let (invoke, ret) = (record.invoke as i64, record.ret.unwrap_or(record.invoke) as i64);
     let mut operation = Operation::new(client, key, kind, value, invoke, ret);
@@ -48,10 +123,10 @@ fn operation_of(record: &OpRecord, facts: &KeyFacts, history: &mut checker::Hist
         Ending::Failed => operation = operation.failed(),
         Ending::Unknown => operation = operation.unknown(),
     }
-    if let Some(version) = record.version.filter(|version| !version.is_absent()) {
-        operation = operation.with_version(version_of(version));
+    match record.version.filter(|version| !version.is_absent()) {
+        Some(version) => operation.with_version(version_of(version)),
+        None => operation,
     }
-    Some(operation)
 }
 
 fn value_of(bytes: &[u8]) -> checker::Value {
@@ -72,9 +147,13 @@ fn version_of(version: Version) -> checker::Value {
     checker::Value::bytes(&bytes)
 }
 
-/// Judges the linearizable keys. `Err(())` where the budget ended first.
-pub(crate) fn judge(ops: &[OpRecord], keys: &[KeyFacts]) -> Result<Option<Violation>, ()> {
-    let (history, numbers) = history_of(ops, keys, |facts| facts.linearizable);
+/// Judges the keys for which `wanted` says so. `Err(())` where the budget ended first.
+pub(crate) fn judge(
+    ops: &[OpRecord],
+    keys: &[KeyFacts],
+    wanted: impl Fn(u32) -> bool,
+) -> Result<Option<Violation>, ()> {
+    let (history, numbers) = history_of(ops, keys, wanted);
     let report = checker::check_history(&history, &checker::Options::deterministic(STATES_MAX));
     match report.verdict {
         Verdict::Ok => Ok(None),
@@ -133,10 +212,54 @@ mod tests {
             op(2, Do::Put, Some("v"), (20, 30), 2),
             op(3, Do::Get, Some("v"), (40, 50), 2),
         ];
-        assert_eq!(judge(&ops, &keys), Ok(None));
+        assert_eq!(judge(&ops, &keys, |_| true), Ok(None));
         ops[2].version = ops[0].version;
-        let violation = judge(&ops, &keys).unwrap().expect("the read is stale");
+        let violation = judge(&ops, &keys, |_| true).unwrap().expect("the read is stale");
         assert_eq!((violation.property, violation.key.as_deref()), (Property::Linearizable, Some("k")));
         assert!(violation.ops.contains(&3));
+    }
+
+    /// Tells of four operations one after the other: after how many of them the key is in doubt.
+    fn tell(linear: &mut Linear, ops: &[OpRecord]) -> Option<usize> {
+        (0..4).position(|op| {
+            let record = &ops[op as usize];
+            for told in [Told::Began { op }, Told::Chose { op }, Told::Ended { op }] {
+                linear.hear(told, record, record.version);
+            }
+            linear.is_in_doubt(0)
+        })
+    }
+
+    #[test]
+    fn the_judge_that_listens_vouches_for_no_old_answer_and_after_loading_hears_the_same() {
+        for second in ["w", "v"] {
+            let mut ops = vec![
+                op(0, Do::Put, Some("v"), (0, 10), 1),
+                op(1, Do::Put, Some(second), (20, 30), 2),
+                op(2, Do::Get, Some(second), (40, 50), 2),
+                op(3, Do::Get, Some(second), (60, 70), 2),
+            ];
+            assert_eq!(tell(&mut Linear::new(), &ops), None);
+            ops[3].value = ops[0].value.clone();
+            ops[3].version = ops[0].version;
+            let mut linear = Linear::new();
+            assert_eq!(tell(&mut linear, &ops), Some(3));
+
+            let mut saved: Linear = postcard::from_bytes(&postcard::to_allocvec(&linear).unwrap()).unwrap();
+            let told = saved.forget();
+            assert_eq!(told.len(), 12);
+            assert_eq!(tell(&mut saved, &ops), Some(3));
+        }
+    }
+
+    #[test]
+    fn a_miss_before_the_first_write_is_told_from_a_delete_that_is_under_way() {
+        let mut ops = [op(0, Do::Delete, None, (0, 90), 1), op(1, Do::Get, None, (10, 20), 0)];
+        ops[1].version = Some(Version::ABSENT);
+        let mut linear = Linear::new();
+        for told in [Told::Began { op: 0 }, Told::Began { op: 1 }, Told::Ended { op: 1 }, Told::Ended { op: 0 }] {
+            linear.hear(told, &ops[told.op() as usize], None);
+        }
+        assert!(!linear.is_in_doubt(0));
     }
 }

@@ -26,7 +26,7 @@ mod monotonic;
 mod quorums;
 mod values;
 
-pub(crate) use linear::judge as judge_linearizable;
+pub(crate) use linear::{Linear, Told, judge as judge_linearizable};
 
 use quorate_core::id::{Key, NodeId};
 use quorate_core::version::Version;
@@ -195,6 +195,7 @@ pub(crate) struct Oracles {
     pub(crate) answers: Answers,
     pub(crate) values: Values,
     pub(crate) ledger: Ledger,
+    pub(crate) linear: Linear,
 }
 
 impl Oracles {
@@ -208,6 +209,7 @@ impl Oracles {
             answers: Answers::new(nodes, ops),
             values: Values::new(nodes, keys),
             ledger: Ledger::new(keys),
+            linear: Linear::new(),
         }
     }
 }
