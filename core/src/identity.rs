@@ -13,6 +13,10 @@
 //! introduction that it accepts, so a refusal comes before any harm. Refused, or without an identity, a node is *blank*:
 //! it answers no phase and says why.
 //!
+//! Where this ends: what a peer has called durable is remembered in memory only, so an old copy of a disk is recognised as
+//! long as one member has run since the copy's owner last spoke. A copy taken in the same boot, put back while the whole
+//! cluster is without power, passes for what it was. Whoever restores a node has to take the passport out of the copy.
+//!
 //! State: our own standing; which boots of our peers we accept (volatile: a restart asks again); what we remember of
 //! them (durable); how much they had called durable (volatile); who has accepted this boot of ours.
 

@@ -74,10 +74,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// The end, where convergence is demanded: all counted homes hold the same.
-    pub(crate) fn converged(finals: &[(usize, Option<&Record>)]) -> Judgement {
+    /// The end, where convergence is demanded: all counted homes hold the same. That a version has one content is another
+    /// promise (A1): where that one cannot be kept, `versions_only` have to agree.
+    pub(crate) fn converged(finals: &[(usize, Option<&Record>)], versions_only: bool) -> Judgement {
         let Some(((first, expected), rest)) = finals.split_first() else { return Ok(()) };
-        match rest.iter().find(|(_, record)| record != expected) {
+        let differs = |record: &Option<&Record>| match (record, expected) {
+            (Some(record), Some(expected)) if versions_only => record.version != expected.version,
+            _ => record != expected,
+        };
+        match rest.iter().find(|(_, record)| differs(record)) {
             None => Ok(()),
             Some((other, record)) => {
                 let version = |record: &Option<&Record>| show(record.map_or(Version::ABSENT, |record| record.version));
@@ -146,9 +151,14 @@ mod tests {
     #[test]
     fn homes_that_differ_in_the_end_are_seen() {
         let (old, new) = (record(4), record(5));
-        assert!(Ledger::converged(&[(0, Some(&new)), (1, Some(&new))]).is_ok());
-        assert!(Ledger::converged(&[(0, Some(&new)), (1, Some(&old))]).is_err());
-        assert!(Ledger::converged(&[(0, None), (1, None)]).is_ok());
-        assert!(Ledger::converged(&[(0, None), (1, Some(&old))]).is_err());
+        let other = Record { version: new.version, content: Content::Value(Bytes::from_static(b"v")) };
+        for versions_only in [false, true] {
+            let judge = |finals: &[_]| Ledger::converged(finals, versions_only);
+            assert!(judge(&[(0, Some(&new)), (1, Some(&new))]).is_ok());
+            assert!(judge(&[(0, Some(&new)), (1, Some(&old))]).is_err());
+            assert!(judge(&[(0, None), (1, None)]).is_ok());
+            assert!(judge(&[(0, None), (1, Some(&old))]).is_err());
+            assert_eq!(judge(&[(0, Some(&new)), (1, Some(&other))]).is_ok(), versions_only);
+        }
     }
 }
