@@ -99,7 +99,7 @@ fn patience(step: u64, large_values: bool, stream: &mut Stream) -> Patience {
         drift_max: stream.pick(&[500 * MS, 500 * MS, 50 * MS, 5 * SECOND]),
         sequence_lease: stream.pick(&[1, 2, 5, 64, 65_536]),
         in_flight_max: stream.pick(&[16_384, 16_384, 16_384, 2, 5]),
-        remembered_max: stream.pick(&[65_536, 65_536, 65_536, 1, 3]),
+        remembered_max: stream.pick(&[65_536, 65_536, 1, 1, 3]),
         value_bytes_max: if large_values { 1 << 20 } else { 8 << 10 },
         client,
     }

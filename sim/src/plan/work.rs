@@ -97,12 +97,14 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         };
         (Blob::text(&name), keyspace.mode == PlanMode::Lww)
     });
+    let keys = keys.collect();
     // What is judged as linearizable must be asked for so.
     let one_level = matches!(options.scenario, Scenario::UnsafeQuorum | Scenario::OneClock);
+    let eager = stream.one_in(4);
     Taste {
-        keys: keys.collect(),
+        keys,
         clients: stream.between(2, 6) as u32,
-        reads: stream.pick(&[20, 50, 50, 80]),
+        reads: if eager { 20 } else { stream.pick(&[20, 50, 50, 80]) },
         deletes: stream.pick(&[0, 10, 30]),
         values: stream.pick(&[None, None, Some(1), Some(3)]),
         empty_values: stream.one_in(6),
@@ -110,8 +112,11 @@ fn taste(options: &DrawOptions, drawn: &Drawn, stream: &mut Stream) -> Taste {
         contexts: stream.one_in(3),
         gone: options.allows(FaultKind::ClientGone) && stream.one_in(4),
         retries: options.allows(FaultKind::ClientRetry) && stream.one_in(2),
-        eager: stream.one_in(4),
-        via: stream.one_in(6).then(|| NodeId(stream.below(u64::from(drawn.shape.cluster.nodes)) as u32 + 1)),
+        eager,
+        // What a coordinator remembers of its clients is put to the test where all of them come to the same one.
+        via: stream
+            .one_in(if eager { 2 } else { 6 })
+            .then(|| NodeId(stream.below(u64::from(drawn.shape.cluster.nodes)) as u32 + 1)),
         forges: options.allows(FaultKind::ClientForged) && stream.one_in(6),
         careless: !one_level && stream.one_in(6),
     }
