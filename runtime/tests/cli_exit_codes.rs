@@ -63,6 +63,7 @@ fn commands_end_as_the_table_says() {
         ("check nowhere.jsonl", 74),
         ("sim --seeds 5..5", 4),
         ("sim --scenario quiet --seeds 0..3 --no-progress", 0),
+        ("sim --seeds 0..3 --require-coverage --no-progress", 1),
         ("replay nowhere.trace.jsonl", 74),
         ("replay ok.jsonl", 2),
         ("replay 7 --scenario quiet", 0),

@@ -137,3 +137,45 @@ impl Watch<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_sim::plan::Scenario;
+    use quorate_sim::{DrawOptions, VerdictWord};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    /// A small sweep of a cluster that keeps its promises, or breaks them.
+    fn swept(scenario: Scenario) -> Summary {
+        let options = DrawOptions::of(scenario);
+        let sweep_options = Sweep { options, seeds: 0..20, shard: (0, 1), threads: 1, failures_max: None };
+        sweep(&sweep_options, &AtomicBool::new(false), &|_| {})
+    }
+
+    #[test]
+    fn two_different_runs_of_one_seed_weigh_more_than_a_violation_and_that_more_than_an_interruption() {
+        let code = |summary: &Summary, diverged: &[u64], uncovered: &[&'static str], out_of_time| {
+            let diverged = BTreeSet::from_iter(diverged.iter().copied());
+            let (took, uncovered) = (Duration::ZERO, uncovered.to_vec());
+            exit(
+                summary,
+                &summary::Findings { summary, diverged: &diverged, verified: 3, took, uncovered },
+                out_of_time,
+            )
+        };
+        let (sound, broken) = (swept(Scenario::Quiet), swept(Scenario::UnsafeQuorum));
+        assert!(sound.failures() == 0 && broken.failures() > 0);
+        assert_eq!(code(&sound, &[], &[], false), Exit::Ok);
+        assert_eq!(code(&sound, &[], &["rot"], false), Exit::Violation);
+        assert_eq!(code(&broken, &[], &[], false), Exit::Violation);
+        assert_eq!(code(&broken, &[1], &["rot"], false), Exit::Diverged);
+        let stopped = Summary { interrupted: true, ..swept(Scenario::Quiet) };
+        assert_eq!(code(&stopped, &[], &[], false), Exit::Interrupted);
+        assert_eq!(code(&stopped, &[], &[], true), Exit::Ok, "the time that was given is over");
+        let mut unknown = broken;
+        unknown.bad.iter_mut().for_each(|bad| bad.verdict = VerdictWord::Unknown);
+        assert_eq!(code(&unknown, &[], &[], false), Exit::Unknown);
+        assert_eq!(code(&Summary::default(), &[], &[], false), Exit::NothingRun);
+    }
+}
