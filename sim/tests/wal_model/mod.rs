@@ -4,7 +4,7 @@
 //! every opening the survivors must be exactly the model's records, from the applied position to some end that is not
 //! below the acknowledged one. What is refused, cut, or was never sealed must never come back.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by two test binaries, each of which uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "shared by several test binaries, each of which uses a part")]
 
 use std::collections::BTreeMap;
 
