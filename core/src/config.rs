@@ -4,6 +4,7 @@
 //! (peers compare a hash of it). [`Config`] is one node's patience and limits; nodes may differ in it.
 
 use crate::id::{ClusterId, NodeId};
+use crate::shared::Shared;
 use crate::time::Duration;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -129,9 +130,14 @@ pub struct Member {
     pub rack: String,
 }
 
-/// A cluster's founding record. Build it with [`Founding::checked`].
+/// A cluster's founding record. Build it with [`Founding::checked`]. It never changes and can name thousands, so clones
+/// share it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Founding {
+#[serde(transparent)]
+pub struct Founding(Shared<FoundingRecord>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FoundingRecord {
     cluster: ClusterId,
     members: Vec<Member>,
     partitions: u16,
@@ -186,36 +192,36 @@ impl Founding {
                 return Err(ConfigError::OutOfRange { field: "keyspace n, r, w", range: "1 <= r, w <= n <= rf" });
             }
         }
-        Ok(Self { cluster, members, partitions, rf, keyspaces })
+        Ok(Self(Shared::new(FoundingRecord { cluster, members, partitions, rf, keyspaces })))
     }
 
     /// The cluster's number.
     pub fn cluster(&self) -> ClusterId {
-        self.cluster
+        self.0.cluster
     }
     /// All members, in order of their numbers.
     pub fn members(&self) -> &[Member] {
-        &self.members
+        &self.0.members
     }
     /// Whether a node is a member.
     pub fn names(&self, node: NodeId) -> bool {
-        self.members.binary_search_by_key(&node, |member| member.id).is_ok()
+        self.0.members.binary_search_by_key(&node, |member| member.id).is_ok()
     }
     /// Q: how many partitions the slot space is cut into.
     pub fn partitions(&self) -> u16 {
-        self.partitions
+        self.0.partitions
     }
     /// Homes per partition.
     pub fn rf(&self) -> u8 {
-        self.rf
+        self.0.rf
     }
     /// The keyspaces, longest prefix first.
     pub fn keyspaces(&self) -> &[Keyspace] {
-        &self.keyspaces
+        &self.0.keyspaces
     }
     /// The keyspace of a key, or `None` when no prefix matches.
     pub fn keyspace(&self, key: &[u8]) -> Option<&Keyspace> {
-        self.keyspaces.iter().find(|keyspace| key.starts_with(&keyspace.prefix))
+        self.0.keyspaces.iter().find(|keyspace| key.starts_with(&keyspace.prefix))
     }
     /// A hash of the whole record, by which peers see at once that they were founded alike.
     pub fn fingerprint(&self) -> u64 {

@@ -4,6 +4,7 @@
 
 use crate::config::Founding;
 use crate::id::{Boot, Incarnation, Key, NodeId};
+use crate::shared::Shared;
 use crate::version::{Hlc, Record, Version};
 use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,8 @@ pub struct DurableState {
     pub boot: Boot,
     /// See [`Leases`].
     pub leases: Leases,
-    /// What is known of the peers.
-    pub peers: BTreeMap<NodeId, KnownPeer>,
+    /// What is known of the peers. Shared, since each commit of a fact takes a copy of all facts.
+    pub peers: Shared<BTreeMap<NodeId, KnownPeer>>,
 }
 
 impl DurableState {
@@ -138,7 +139,7 @@ impl DurableState {
             Fact::Boot(boot) => self.boot = boot,
             Fact::Leases(leases) => self.leases = leases,
             Fact::Peer { peer, known } => {
-                self.peers.insert(peer, known);
+                self.peers.change().insert(peer, known);
             }
         }
     }

@@ -89,7 +89,7 @@ impl Identity {
             recovered,
             known_by: BTreeSet::new(),
             accepted: BTreeMap::new(),
-            remembered: durable.peers.clone(),
+            remembered: (*durable.peers).clone(),
             heard: BTreeMap::new(),
             rounds: 0,
             pending: BTreeMap::new(),

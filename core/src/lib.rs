@@ -13,7 +13,7 @@
 //! Layers; a file imports only from rows above its own:
 //!
 //! ```text
-//! vocabulary   id  time  config  version/  durable
+//! vocabulary   shared  id  time  config  version/  durable
 //! calculation  placement  quorum  reach: marks of rare branches
 //! speech       message/  timers  input  effect            wire/: messages as bytes
 //! stage        stamps  context
@@ -40,6 +40,7 @@ pub mod placement;
 pub mod quorum;
 pub mod reach;
 mod replica;
+pub mod shared;
 mod stamps;
 pub mod store;
 pub mod time;

@@ -9,12 +9,12 @@
 
 use quorate_core::durable::{DurableState, StoreError};
 use quorate_core::id::Key;
+use quorate_core::shared::Shared;
 use quorate_core::store::{Tree, TreeBatch};
 use quorate_core::version::Record;
 use quorate_core::wal::Position;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Into how many parts rows are divided.
 const SHARDS: usize = 64;
@@ -39,7 +39,7 @@ struct Batch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     rows: Rows,
-    facts: Shared<DurableState>,
+    facts: DurableState,
     applied: Position,
 }
 
@@ -50,35 +50,19 @@ impl State {
             self.rows.insert(key.clone(), record.clone());
         }
         if let Some(facts) = &batch.facts {
-            self.facts = Shared(Arc::new(facts.clone()));
+            self.facts = facts.clone();
         }
         self.applied = batch.applied;
     }
 }
 
-/// Something that clones share. In a snapshot it is written out in full.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shared<T>(pub(crate) Arc<T>);
-
-impl<T: Serialize> Serialize for Shared<T> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(to)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        T::deserialize(from).map(|value| Self(Arc::new(value)))
-    }
-}
-
 /// Records by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rows(Vec<Arc<BTreeMap<Key, Record>>>);
+struct Rows(Vec<Shared<BTreeMap<Key, Record>>>);
 
 impl Default for Rows {
     fn default() -> Self {
-        Self(vec![Arc::default(); SHARDS])
+        Self(vec![Shared::default(); SHARDS])
     }
 }
 
@@ -92,7 +76,7 @@ impl Rows {
     }
 
     fn insert(&mut self, key: Key, record: Record) {
-        Arc::make_mut(&mut self.0[Self::shard(&key)]).insert(key, record);
+        self.0[Self::shard(&key)].change().insert(key, record);
     }
 }
 
@@ -131,7 +115,7 @@ impl SimTree {
 
     /// Everything up to `position` is on disk: no crash takes it back any more.
     pub(crate) fn flushed(&mut self, position: Position) {
-        let covered = self.since.iter().take_while(|batch| batch.0.applied <= position).count();
+        let covered = self.since.iter().take_while(|batch| batch.applied <= position).count();
         self.flush(covered);
     }
 
@@ -144,7 +128,7 @@ impl SimTree {
 
     fn flush(&mut self, count: usize) {
         for batch in self.since.drain(..count) {
-            self.flushed.apply(&batch.0);
+            self.flushed.apply(&batch);
         }
     }
 }
@@ -158,12 +142,12 @@ impl Tree for SimTree {
         let TreeBatch { rows, facts, applied } = batch;
         let batch = Batch { rows, facts, applied };
         self.live.apply(&batch);
-        self.since.push(Shared(Arc::new(batch)));
+        self.since.push(Shared::new(batch));
         Ok(())
     }
 
     fn cut(&self) -> Result<(Position, DurableState), StoreError> {
-        Ok((self.live.applied, (*self.live.facts.0).clone()))
+        Ok((self.live.applied, self.live.facts.clone()))
     }
 }
 
