@@ -22,7 +22,7 @@ use quorate_core::version::{Dot, Hlc, Version};
 use quorate_core::{Effect, Effects, Input};
 use quorate_traces::{Do, FaultKind, Level, Patience, Retry};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How a coordinator says that a call has become part of a request that it works on already.
 const JOINED: &str = "coordinator: a retry joined its first attempt";
@@ -36,8 +36,10 @@ pub(crate) struct Client {
     /// Operations whose time has come while it was busy.
     waiting: VecDeque<u32>,
     active: Option<u32>,
+    /// Some of its operations carry what it has seen: only then is it kept.
+    pub(crate) presents: bool,
     /// The version it last saw of each key.
-    seen: Vec<(u32, Version)>,
+    seen: BTreeMap<u32, Version>,
 }
 
 /// One call.
@@ -219,9 +221,8 @@ impl World {
         if let Some(ahead) = asked.forged {
             return Some(forged(now, ahead));
         }
-        let key = self.op_keys[op as usize];
-        let seen = self.clients[asked.client as usize].seen.iter().find(|(known, _)| *known == key);
-        seen.map(|(_, version)| *version).filter(|_| asked.context)
+        let seen = || self.clients[asked.client as usize].seen.get(&self.op_keys[op as usize]).copied();
+        asked.context.then(seen).flatten()
     }
 
     fn request(&self, op: u32, call: u32) -> ClientRequest {
@@ -426,10 +427,9 @@ impl World {
                 if settles {
                     self.oracles.monotonic.settled(key as usize, needed, version);
                 }
-                let seen = &mut self.clients[client].seen;
-                match seen.iter_mut().find(|(known, _)| *known == key) {
-                    Some((_, known)) => *known = version,
-                    None => seen.push((key, version)),
+                let client = &mut self.clients[client];
+                if client.presents {
+                    client.seen.insert(key, version);
                 }
             }
             (Ending::Failed, _) => {

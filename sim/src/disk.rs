@@ -33,6 +33,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use quorate_core::shared::Shared;
 use quorate_core::wal::{Disk, DiskError, SegmentId};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,8 @@ use serde::{Deserialize, Serialize};
 pub const SECTOR_BYTES: u64 = 512;
 
 static ZEROS: [u8; SECTOR_BYTES as usize] = [0; SECTOR_BYTES as usize];
+/// As much of nothing as a recovery reads at once.
+static BLANK: [u8; 256 << 10] = [0; 256 << 10];
 
 /// Something that goes wrong once, at the next operation of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +81,7 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimDisk {
     /// In the order of their names.
-    segments: Vec<Segment>,
+    segments: Vec<Shared<Segment>>,
     capacity_bytes: u64,
     lying: bool,
     armed: Vec<Fault>,
@@ -147,6 +150,7 @@ impl SimDisk {
     /// The power fails: exactly those unsynced sectors survive for which `keep` says so, asked in order.
     pub fn crash_keeping(&mut self, mut keep: impl FnMut(SegmentId, u64) -> bool) {
         for segment in &mut self.segments {
+            let segment = segment.change();
             for (sector, cached) in std::mem::take(&mut segment.cache) {
                 if cached.dirty && keep(segment.id, sector) {
                     segment.persist(sector, cached.bytes);
@@ -219,9 +223,14 @@ impl SimDisk {
         self.segments.iter().map(|segment| u64::from(segment.id.bytes)).sum()
     }
 
+    fn segment(&self, id: SegmentId) -> Result<&Segment, DiskError> {
+        let at = self.segments.binary_search_by_key(&id, |segment| segment.id).map_err(|_| DiskError::Missing)?;
+        Ok(&self.segments[at])
+    }
+
     fn segment_mut(&mut self, id: SegmentId) -> Result<&mut Segment, DiskError> {
         let at = self.segments.binary_search_by_key(&id, |segment| segment.id).map_err(|_| DiskError::Missing)?;
-        Ok(&mut self.segments[at])
+        Ok(self.segments[at].change())
     }
 
     fn insert(&mut self, segment: Segment) -> Result<(), DiskError> {
@@ -229,7 +238,7 @@ impl SimDisk {
             // A name that exists already is refused by any file system.
             Ok(_) => Err(DiskError::Io),
             Err(at) => {
-                self.segments.insert(at, segment);
+                self.segments.insert(at, Shared::new(segment));
                 Ok(())
             }
         }
@@ -264,7 +273,7 @@ impl Disk for SimDisk {
         if self.strike(|fault| matches!(fault, Fault::CreateFails)).is_some() {
             return Err(DiskError::Io);
         }
-        let old = self.segment_mut(from)?.clone();
+        let old = self.segment(from)?.clone();
         if from.bytes != to.bytes || old.bytes != u64::from(to.bytes) {
             return Err(DiskError::Io);
         }
@@ -273,13 +282,13 @@ impl Disk for SimDisk {
     }
 
     fn delete(&mut self, segment: SegmentId) -> Result<(), DiskError> {
-        self.segment_mut(segment)?;
+        self.segment(segment)?;
         self.segments.retain(|other| other.id != segment);
         Ok(())
     }
 
     fn len(&mut self, segment: SegmentId) -> Result<u64, DiskError> {
-        Ok(self.segment_mut(segment)?.bytes)
+        Ok(self.segment(segment)?.bytes)
     }
 
     fn read(&mut self, segment: SegmentId, offset: u64, bytes: usize) -> Result<Bytes, DiskError> {
@@ -287,7 +296,7 @@ impl Disk for SimDisk {
             return Err(DiskError::Io);
         }
         let misdirected = self.strike(|fault| matches!(fault, Fault::ReadMisdirected { .. }));
-        let segment = self.segment_mut(segment)?;
+        let segment = self.segment(segment)?;
         let length = segment.bytes.saturating_sub(offset).min(bytes as u64);
         let offset = match misdirected {
             Some(Fault::ReadMisdirected { sectors }) => segment.beside(offset, length, sectors),
@@ -360,6 +369,10 @@ impl Segment {
 
     fn read(&self, offset: u64, length: u64) -> Bytes {
         let (first, end) = (offset / SECTOR_BYTES, (offset + length).div_ceil(SECTOR_BYTES));
+        let is_blank = self.platter.range(first..end).next().is_none() && self.cache.range(first..end).next().is_none();
+        if is_blank && length <= BLANK.len() as u64 {
+            return Bytes::from_static(&BLANK[..length as usize]);
+        }
         let mut bytes = BytesMut::zeroed(((end - first) * SECTOR_BYTES) as usize);
         let mut put = |sector: u64, content: &Bytes| {
             let at = ((sector - first) * SECTOR_BYTES) as usize;

@@ -195,12 +195,14 @@ impl Host {
         Ok((start, opened.lost))
     }
 
+    /// Whether each input takes it time.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow_inputs.0 > 0
+    }
+
     /// When a slow machine can take its next input, if that is later than now. Otherwise it takes this one.
     pub(crate) fn busy(&mut self, now: u64) -> Option<u64> {
         let (each, until) = &mut self.slow_inputs;
-        if *each == 0 {
-            return None;
-        }
         if now < *until {
             return Some(*until);
         }

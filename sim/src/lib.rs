@@ -15,6 +15,7 @@
 //! | phases.rs | everything may go wrong; then everything is healed and must come to rest |
 //! | oracle/ | what must be true: one file per promise |
 //! | rng.rs, digest.rs, audit.rs | chance, proof of sameness, and whether the faults did anything |
+//! | table.rs | rows that cloned worlds share until one of them changes them |
 //! | hunt.rs, tally.rs, shrink.rs, report.rs, failure.rs | sweeps and their sum, smaller failures, what is said of them |
 //! | exhaustive.rs | every schedule of a few operations, breadth first |
 //! | session.rs, journey.rs, moment.rs | a run that is saved, walked through in both directions, stopped at an event |
@@ -52,6 +53,7 @@ mod run;
 mod session;
 pub mod shrink;
 mod storage;
+mod table;
 pub mod tally;
 mod tree;
 mod turn;

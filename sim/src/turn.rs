@@ -61,7 +61,10 @@ impl World {
             | Input::Tick => None,
         };
         self.handle(node, read, input, &mut effects);
-        let fatal = self.hosts[node].fatal_effects();
+        let fatal = match self.hosts[node].doom {
+            Some(_) => self.hosts[node].fatal_effects(),
+            None => None,
+        };
         if let Some(call) = call {
             self.call_taken(node, call, &effects);
         }
@@ -101,7 +104,7 @@ impl World {
             let judgement = self.oracles.clocks.shows(node, read.wall, clock);
             self.judge(None, &[], judgement);
         }
-        if standing == Standing::Member {
+        if standing == Standing::Member && !self.hosts[node].was_member {
             self.hosts[node].was_member = true;
         }
     }

@@ -20,10 +20,12 @@ use crate::network::{Name, Network};
 use crate::oracle::{KeyFacts, Oracles, Property, Violation};
 use crate::phases::Phase;
 use crate::rng::{Dice, Purpose, Stream};
+use crate::table::Table;
 use bytes::Bytes;
 use quorate_core::config::{Config, Founding};
 use quorate_core::id::NodeId;
 use quorate_core::placement::Placement;
+use quorate_core::shared::Shared;
 use quorate_core::wal::Position;
 use quorate_core::{Effects, Input, wire};
 use quorate_traces::{Checkpoint, FaultKind, NodeTrace, Plan, Scheduler};
@@ -94,7 +96,7 @@ pub(crate) struct World {
     priorities: Vec<u32>,
     /// How many of their changes have happened.
     changes: usize,
-    pub(crate) hosts: Vec<Host>,
+    pub(crate) hosts: Table<Host, 1>,
     pub(crate) network: Network,
     pub(crate) flying: u64,
     pub(crate) clients: Vec<Client>,
@@ -105,11 +107,11 @@ pub(crate) struct World {
     /// The number of the next operation that is not in the plan.
     pub(crate) next_op: u32,
     /// For each operation the number of its key.
-    pub(crate) op_keys: Vec<u32>,
-    pub(crate) progress: Vec<Progress>,
-    pub(crate) calls: Vec<CallRecord>,
-    pub(crate) keys: Vec<KeyFacts>,
-    pub(crate) key_index: KeyIndex,
+    pub(crate) op_keys: Table<u32>,
+    pub(crate) progress: Table<Progress>,
+    pub(crate) calls: Table<CallRecord>,
+    pub(crate) keys: Shared<Vec<KeyFacts>>,
+    pub(crate) key_index: Shared<KeyIndex>,
     pub(crate) oracles: Oracles,
     pub(crate) violations: Vec<Violation>,
     pub(crate) phase: Phase,
@@ -126,6 +128,9 @@ pub(crate) struct World {
     /// Empty between two inputs.
     #[serde(skip)]
     pub(crate) effects: Effects,
+    /// Where a node is written down for a checkpoint; empty between two.
+    #[serde(skip)]
+    written: Vec<u8>,
     /// The node that is recorded, and its life so far.
     #[serde(skip)]
     pub(crate) recording: Option<(usize, Option<NodeTrace>)>,
@@ -143,6 +148,8 @@ impl World {
         let key_index = KeyIndex::of(&keys);
         let op_keys = plan.ops.iter().map(|op| key_index.find(&keys, &op.key.0) as u32).collect();
         let clients = plan.ops.iter().map(|op| op.client + 1).max().unwrap_or(0);
+        let mut clients = vec![Client::default(); clients as usize];
+        plan.ops.iter().filter(|op| op.context).for_each(|op| clients[op.client as usize].presents = true);
         let mut ties = Stream::new(seed, Purpose::Ties, 0);
         let tie_seed = ties.word();
         let priorities = (0..nodes).map(|_| ties.half_word() >> 9).collect();
@@ -158,16 +165,16 @@ impl World {
             hosts: (0..nodes).map(|node| Host::new(seed, node, &shape.clocks[node as usize])).collect(),
             network: Network::new(seed, nodes, places, &shape.net, &shape.scheduler, &plan.directives),
             flying: 0,
-            clients: vec![Client::default(); clients as usize],
+            clients,
             client_seed: Stream::new(seed, Purpose::Client, 0).word(),
             ops: Arc::new(plan.ops.clone()),
             next_op: plan.ops.iter().map(|op| op.op).max().unwrap_or(0) + 1,
             op_keys,
-            progress: vec![Progress::default(); plan.ops.len()],
-            calls: Vec::with_capacity(plan.ops.len()),
+            progress: Table::of(Progress::default(), plan.ops.len()),
+            calls: Table::default(),
             oracles: Oracles::new(nodes as usize, keys.len(), plan.ops.len(), shape.patience.drift_max),
-            keys,
-            key_index,
+            keys: Shared::new(keys),
+            key_index: Shared::new(key_index),
             violations: Vec::new(),
             phase: Phase::Faults,
             asked: None,
@@ -178,6 +185,7 @@ impl World {
             checkpoints: Vec::new(),
             unfolded: false,
             effects: Effects::default(),
+            written: Vec::new(),
             recording: None,
             plan: Arc::new(plan.clone()),
         };
@@ -309,8 +317,10 @@ impl World {
         let step = self.events;
         let node = (step / CHECKPOINT_EVENTS) as usize % self.hosts.len();
         if let Some(running) = self.hosts[node].running() {
-            let state = postcard::to_allocvec(&running.node).expect("a node is plain data");
+            let mut state = postcard::to_extend(&running.node, std::mem::take(&mut self.written)).expect("plain data");
             self.digest.fold(node as u64, xxhash_rust::xxh3::xxh3_64(&state));
+            state.clear();
+            self.written = state;
         }
         self.checkpoints.push(Checkpoint { step, digest: self.digest.value() });
     }
@@ -353,6 +363,7 @@ impl World {
             return;
         }
         if let Some(node) = concerned
+            && self.hosts[node].is_slow()
             && let Some(later) = self.hosts[node].busy(self.now)
         {
             self.audit.mattered(FaultKind::SlowNode);

@@ -4,6 +4,7 @@
 //! in the order in which they arrive.
 
 use super::{Judgement, Property, broken, node_name, show};
+use crate::table::Table;
 use quorate_core::version::Version;
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,9 @@ pub(crate) struct Answers {
     /// For each node the operations it has accepted in this boot, in order.
     accepted: Vec<Vec<u32>>,
     /// For each operation the versions that were chosen for it, by node and boot; most have one.
-    chosen: Vec<Vec<Choice>>,
+    chosen: Table<Vec<Choice>>,
     /// Calls that a node has and has not answered, and calls it has answered, by number.
-    calls: Vec<CallState>,
+    calls: Table<CallState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ enum CallState {
 
 impl Answers {
     pub(crate) fn new(nodes: usize, ops: usize) -> Self {
-        Self { accepted: vec![Vec::new(); nodes], chosen: vec![Vec::new(); ops], calls: Vec::with_capacity(ops) }
+        Self { accepted: vec![Vec::new(); nodes], chosen: Table::of(Vec::new(), ops), calls: Table::default() }
     }
 
     /// One more operation than was planned.

@@ -1,6 +1,7 @@
 //! A1: no two write events of a key share a dot, and one version has one content.
 
 use super::{Judgement, Property, broken, show};
+use crate::table::Table;
 use quorate_core::version::{Actor, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,12 +10,12 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Dots {
     last: Vec<(Actor, u64)>,
-    contents: Vec<BTreeMap<Version, u64>>,
+    contents: Table<BTreeMap<Version, u64>>,
 }
 
 impl Dots {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { last: Vec::new(), contents: vec![BTreeMap::new(); keys] }
+        Self { last: Vec::new(), contents: Table::of(BTreeMap::new(), keys) }
     }
 
     /// A coordinator chose a version: its actor's dots only rise.

@@ -7,18 +7,25 @@
 //! Across a restart: what was durable is there again (A3, B6), unless damage to that disk was injected.
 
 use super::{Judgement, Property, broken, node_name, show};
+use crate::table::Table;
 use quorate_core::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Durable {
-    keys: usize,
-    /// For each node and key the highest version on its disk.
-    held: Vec<Version>,
-    /// And the highest that ever was: harm on purpose takes nothing back from what was promised before.
-    ever: Vec<Version>,
+    nodes: usize,
+    /// For each key and node what its disk holds.
+    disks: Table<Held>,
     logs: Vec<LogTruth>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Held {
+    /// The highest version that is there.
+    now: Version,
+    /// And the highest that ever was: harm on purpose takes nothing back from what was promised before.
+    ever: Version,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,13 +37,13 @@ struct LogTruth {
 
 impl Durable {
     pub(crate) fn new(nodes: usize, keys: usize) -> Self {
-        let nothing = vec![Version::ABSENT; nodes * keys];
-        Self { keys, held: nothing.clone(), ever: nothing, logs: vec![LogTruth::default(); nodes] }
+        let nothing = Held { now: Version::ABSENT, ever: Version::ABSENT };
+        Self { nodes, disks: Table::of(nothing, nodes * keys), logs: vec![LogTruth::default(); nodes] }
     }
 
     /// The highest version of a key on a node's disk.
     pub(crate) fn held(&self, node: usize, key: usize) -> Version {
-        self.held[node * self.keys + key]
+        self.disks[key * self.nodes + node].now
     }
 
     /// A node handed an operation to its log: a merge of a key, or something else.
@@ -56,9 +63,9 @@ impl Durable {
         let count = std::mem::take(&mut self.logs[node].in_flight);
         for _ in 0..count {
             if let Some(Some((key, version))) = self.logs[node].waiting.pop_front() {
-                let at = node * self.keys + key as usize;
-                self.held[at] = version.max(self.held[at]);
-                self.ever[at] = version.max(self.ever[at]);
+                let held = &mut self.disks[key as usize * self.nodes + node];
+                held.now = version.max(held.now);
+                held.ever = version.max(held.ever);
             }
         }
     }
@@ -79,7 +86,7 @@ impl Durable {
 
     /// A coordinator acknowledged a write of a key with these homes, as durable on `needed` of them.
     pub(crate) fn acknowledged(&self, key: usize, homes: &[u32], version: Version, needed: u8) -> Judgement {
-        let have = homes.iter().filter(|&&home| self.ever[home as usize * self.keys + key] >= version).count();
+        let have = homes.iter().filter(|&&home| self.disks[key * self.nodes + home as usize].ever >= version).count();
         if have >= usize::from(needed) {
             return Ok(());
         }
@@ -89,9 +96,9 @@ impl Durable {
 
     /// A node has recovered, and its disk holds this version of a key. `damaged`: its disk was harmed on purpose.
     pub(crate) fn recovered(&mut self, node: usize, key: usize, found: Version, damaged: bool) -> Judgement {
-        let at = node * self.keys + key;
-        let before = std::mem::replace(&mut self.held[at], found);
-        self.ever[at] = found.max(self.ever[at]);
+        let held = &mut self.disks[key * self.nodes + node];
+        let before = std::mem::replace(&mut held.now, found);
+        held.ever = found.max(held.ever);
         if damaged || found >= before {
             return Ok(());
         }
@@ -101,7 +108,7 @@ impl Durable {
 
     /// A disk is lost, or counts as lost.
     pub(crate) fn lost(&mut self, node: usize) {
-        self.held[node * self.keys..(node + 1) * self.keys].fill(Version::ABSENT);
+        (node..self.disks.len()).step_by(self.nodes).for_each(|at| self.disks[at].now = Version::ABSENT);
         self.forgotten(node);
     }
 }

@@ -5,13 +5,14 @@
 //! be lost. Writes of unknown outcome never have to survive, and may win at any time.
 
 use super::{Durable, Judgement, KeyFacts, Property, broken, node_name, show};
+use crate::table::Table;
 use quorate_core::version::{Record, Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// For each key: acknowledged versions and the homes (by place in the key's list) that hold them or more.
-    entries: Vec<Vec<Entry>>,
+    entries: Table<Vec<Entry>>,
     /// Nodes whose disks were harmed: nothing is expected of them any more.
     harmed: Vec<usize>,
 }
@@ -25,7 +26,7 @@ struct Entry {
 
 impl Ledger {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { entries: vec![Vec::new(); keys], harmed: Vec::new() }
+        Self { entries: Table::of(Vec::new(), keys), harmed: Vec::new() }
     }
 
     fn holders(&self, durable: &Durable, key: usize, facts: &KeyFacts, version: Version) -> u16 {

@@ -4,30 +4,33 @@
 //! N - W (or N - R) of them.
 
 use super::{Judgement, KeyFacts, Property, broken, show};
+use crate::table::Table;
 use quorate_core::version::Version;
 use serde::{Deserialize, Serialize};
 
-const HOMES_MAX: usize = 16;
-
-/// For each key and number of homes: the highest version that so many homes are known to hold.
+/// For each key and number of homes: the highest version that so many homes are known to hold. A key's list ends where
+/// nothing more is known.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Monotonic(Vec<[Version; HOMES_MAX]>);
+pub(crate) struct Monotonic(Table<Vec<Version>>);
 
 impl Monotonic {
     pub(crate) fn new(keys: usize) -> Self {
-        Self(vec![[Version::ABSENT; HOMES_MAX]; keys])
+        Self(Table::of(Vec::new(), keys))
     }
 
     /// A write was acknowledged by so many homes, or a read at a majority or above returned.
     pub(crate) fn settled(&mut self, key: usize, homes: u8, version: Version) {
-        let known = &mut self.0[key][usize::from(homes)];
-        *known = version.max(*known);
+        let (known, homes) = (&mut self.0[key], usize::from(homes));
+        if known.len() <= homes {
+            known.resize(homes + 1, Version::ABSENT);
+        }
+        known[homes] = version.max(known[homes]);
     }
 
     /// What a read that begins now and asks so many homes must see at least.
     pub(crate) fn floor(&self, key: usize, facts: &KeyFacts, asked: u8) -> Version {
         let least = usize::from(facts.n().saturating_sub(asked)) + 1;
-        self.0[key][least.min(HOMES_MAX)..].iter().copied().max().unwrap_or(Version::ABSENT)
+        self.0[key].iter().skip(least).copied().max().unwrap_or(Version::ABSENT)
     }
 
     /// A read returned.

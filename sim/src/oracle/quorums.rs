@@ -4,6 +4,7 @@
 //! earlier life, or too few of them.
 
 use super::{Judgement, Property, broken};
+use crate::table::Table;
 use quorate_core::id::NodeId;
 use quorate_core::version::{Actor, Version};
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Quorums {
     actors: Vec<Actor>,
     /// For each key the sets of repliers that completed a store phase.
-    stored: Vec<Vec<(u128, Version)>>,
+    stored: Table<Vec<(u128, Version)>>,
 }
 
 impl Quorums {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { actors: Vec::new(), stored: vec![Vec::new(); keys] }
+        Self { actors: Vec::new(), stored: Table::of(Vec::new(), keys) }
     }
 
     fn mask(&mut self, repliers: &[NodeId], life: impl Fn(NodeId) -> Actor) -> u128 {

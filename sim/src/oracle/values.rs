@@ -1,28 +1,29 @@
 //! No value that nobody wrote, no write both failed and visible; and B6: what a home shows of a key never goes back.
 
 use super::{Judgement, Property, broken, node_name, show};
+use crate::table::Table;
 use quorate_core::version::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Values {
-    keys: usize,
+    nodes: usize,
     /// For each key hashes of what clients have tried to write.
-    tried: Vec<BTreeSet<u64>>,
+    tried: Table<BTreeSet<u64>>,
     /// For each key the versions of writes that were called failed.
-    failed: Vec<Vec<Version>>,
-    /// For each node and key the highest version it has shown in this life.
-    shown: Vec<Version>,
+    failed: Table<Vec<Version>>,
+    /// For each key and node the highest version it has shown in this life.
+    shown: Table<Version>,
 }
 
 impl Values {
     pub(crate) fn new(nodes: usize, keys: usize) -> Self {
         Self {
-            keys,
-            tried: vec![BTreeSet::new(); keys],
-            failed: vec![Vec::new(); keys],
-            shown: vec![Version::ABSENT; nodes * keys],
+            nodes,
+            tried: Table::of(BTreeSet::new(), keys),
+            failed: Table::of(Vec::new(), keys),
+            shown: Table::of(Version::ABSENT, nodes * keys),
         }
     }
 
@@ -53,7 +54,7 @@ impl Values {
 
     /// A home shows a version: in an answer, or after its recovery.
     pub(crate) fn shows(&mut self, node: usize, key: usize, version: Version) -> Judgement {
-        let shown = &mut self.shown[node * self.keys + key];
+        let shown = &mut self.shown[key * self.nodes + node];
         if version >= *shown {
             *shown = version;
             return Ok(());
@@ -64,7 +65,7 @@ impl Values {
 
     /// A node begins a new life, or one whose disk was harmed on purpose.
     pub(crate) fn reborn(&mut self, node: usize) {
-        self.shown[node * self.keys..(node + 1) * self.keys].fill(Version::ABSENT);
+        (node..self.shown.len()).step_by(self.nodes).for_each(|at| self.shown[at] = Version::ABSENT);
     }
 }
 
