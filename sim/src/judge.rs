@@ -39,7 +39,7 @@ impl World {
 
     /// A run was loaded: its judge hears again what it heard.
     pub(crate) fn tell_judge_again(&mut self) {
-        for told in self.oracles.linear.forget() {
+        for told in self.oracles.linear.forget(self.keys.len()) {
             self.hear(told);
         }
     }

@@ -7,6 +7,7 @@
 
 use super::{KeyFacts, Property, Violation};
 use crate::history::{Ending, OpRecord};
+use crate::table::Table;
 use quorate_checker as checker;
 use quorate_checker::{ClientId, KeyId, Kind, Operation, Verdict};
 use quorate_core::version::Version;
@@ -22,12 +23,13 @@ const STATES_MAX: u64 = 2_000_000;
 /// whoever loads one lets a new judge hear everything again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Linear {
-    told: Vec<Told>,
+    told: Table<Told, 256>,
     /// Keys for whose answers the online judge does not vouch any more.
     #[serde(skip)]
     in_doubt: Vec<u32>,
-    #[serde(skip, default = "listener")]
-    judge: checker::Online,
+    /// One for each key, so that clones share those that hear nothing new.
+    #[serde(skip)]
+    judges: Table<checker::Online, 4>,
 }
 
 /// What became of an operation.
@@ -55,13 +57,13 @@ fn listener() -> checker::Online {
 }
 
 impl Linear {
-    pub(crate) fn new() -> Self {
-        Self { told: Vec::new(), in_doubt: Vec::new(), judge: listener() }
+    pub(crate) fn new(keys: usize) -> Self {
+        Self { told: Table::default(), in_doubt: Vec::new(), judges: Table::of(listener(), keys) }
     }
 
     /// All that was told, to be told once more. Nothing is known until it has been.
-    pub(crate) fn forget(&mut self) -> Vec<Told> {
-        std::mem::replace(self, Self::new()).told
+    pub(crate) fn forget(&mut self, keys: usize) -> Vec<Told> {
+        std::mem::replace(self, Self::new(keys)).told.iter().copied().collect()
     }
 
     /// Something happened to an operation on a linearizable key.
@@ -71,10 +73,11 @@ impl Linear {
             return;
         }
         let (op, key) = (u64::from(told.op()), KeyId(record.key));
+        let judge = &mut self.judges[record.key as usize];
         match told {
-            Told::Began { .. } => self.judge.on_invoke(op, &operation_of(record, ClientId(record.client), key)),
+            Told::Began { .. } => judge.on_invoke(op, &operation_of(record, ClientId(record.client), key)),
             Told::Chose { .. } => {
-                chosen.into_iter().for_each(|version| self.judge.on_version(op, key, version_of(version)));
+                chosen.into_iter().for_each(|version| judge.on_version(op, key, version_of(version)));
             }
             Told::Ended { .. } => {
                 let mut operation = operation_of(record, ClientId(record.client), key);
@@ -82,7 +85,7 @@ impl Linear {
                     // What reads the initial value says so.
                     operation = operation.with_version(version_of(record.version.unwrap_or(Version::ABSENT)));
                 }
-                if self.judge.on_return(op, &operation).is_err() || self.judge.is_undecided(key) {
+                if judge.on_return(op, &operation).is_err() || judge.is_undecided(key) {
                     self.in_doubt.push(record.key);
                 }
             }
@@ -239,14 +242,14 @@ mod tests {
                 op(2, Do::Get, Some(second), (40, 50), 2),
                 op(3, Do::Get, Some(second), (60, 70), 2),
             ];
-            assert_eq!(tell(&mut Linear::new(), &ops), None);
+            assert_eq!(tell(&mut Linear::new(1), &ops), None);
             ops[3].value = ops[0].value.clone();
             ops[3].version = ops[0].version;
-            let mut linear = Linear::new();
+            let mut linear = Linear::new(1);
             assert_eq!(tell(&mut linear, &ops), Some(3));
 
             let mut saved: Linear = postcard::from_bytes(&postcard::to_allocvec(&linear).unwrap()).unwrap();
-            let told = saved.forget();
+            let told = saved.forget(1);
             assert_eq!(told.len(), 12);
             assert_eq!(tell(&mut saved, &ops), Some(3));
         }
@@ -256,7 +259,7 @@ mod tests {
     fn a_miss_before_the_first_write_is_told_from_a_delete_that_is_under_way() {
         let mut ops = [op(0, Do::Delete, None, (0, 90), 1), op(1, Do::Get, None, (10, 20), 0)];
         ops[1].version = Some(Version::ABSENT);
-        let mut linear = Linear::new();
+        let mut linear = Linear::new(1);
         for told in [Told::Began { op: 0 }, Told::Began { op: 1 }, Told::Ended { op: 1 }, Told::Ended { op: 0 }] {
             linear.hear(told, &ops[told.op() as usize], None);
         }

@@ -209,7 +209,7 @@ impl Oracles {
             answers: Answers::new(nodes, ops),
             values: Values::new(nodes, keys),
             ledger: Ledger::new(keys),
-            linear: Linear::new(),
+            linear: Linear::new(keys),
         }
     }
 }
