@@ -208,7 +208,14 @@ impl Reached {
 
     /// The words of each, in the order of [`MARKS`].
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        MARKS.iter().enumerate().filter(move |(at, _)| self.0[at / 64] >> (at % 64) & 1 == 1).map(|(_, words)| *words)
+        let bits = |mut left: u64| {
+            core::iter::from_fn(move || {
+                let lowest = left.trailing_zeros() as usize;
+                left &= left.checked_sub(1)?;
+                Some(lowest)
+            })
+        };
+        self.0.into_iter().enumerate().flat_map(move |(word, set)| bits(set).map(move |bit| MARKS[word * 64 + bit]))
     }
 }
 

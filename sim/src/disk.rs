@@ -96,7 +96,37 @@ struct Segment {
     /// What a crash leaves; missing sectors are zeros.
     platter: BTreeMap<u64, Bytes>,
     /// What reads see first.
-    cache: BTreeMap<u64, Cached>,
+    cache: Cache,
+}
+
+/// Sectors in order. Most are written behind one another and are gone with the next sync, so this is a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Cache(Vec<(u64, Cached)>);
+
+impl Cache {
+    fn put(&mut self, sector: u64, cached: Cached) {
+        match self.0.last() {
+            Some((last, _)) if sector <= *last => match self.place(sector) {
+                Ok(at) => self.0[at].1 = cached,
+                Err(at) => self.0.insert(at, (sector, cached)),
+            },
+            Some(_) | None => self.0.push((sector, cached)),
+        }
+    }
+
+    fn place(&self, sector: u64) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&sector, |(own, _)| *own)
+    }
+
+    fn get(&self, sector: u64) -> Option<&Cached> {
+        self.place(sector).ok().map(|at| &self.0[at].1)
+    }
+
+    fn range(&self, first: u64, end: u64) -> &[(u64, Cached)] {
+        let (from, to) =
+            (self.0.partition_point(|(own, _)| *own < first), self.0.partition_point(|(own, _)| *own < end));
+        &self.0[from..to]
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,10 +180,10 @@ impl SimDisk {
     /// The power fails: exactly those unsynced sectors survive for which `keep` says so, asked in order.
     pub fn crash_keeping(&mut self, mut keep: impl FnMut(SegmentId, u64) -> bool) {
         for segment in &mut self.segments {
-            let segment = segment.change();
-            for (sector, cached) in std::mem::take(&mut segment.cache) {
-                if cached.dirty && keep(segment.id, sector) {
-                    segment.persist(sector, cached.bytes);
+            let Segment { id, platter, cache, .. } = segment.change();
+            for (sector, cached) in cache.0.drain(..) {
+                if cached.dirty && keep(*id, sector) {
+                    persist(platter, sector, cached.bytes);
                 }
             }
         }
@@ -162,7 +192,7 @@ impl SimDisk {
     /// The sectors that were written and not synced, in order.
     pub fn unsynced(&self) -> impl Iterator<Item = (SegmentId, u64)> + '_ {
         self.segments.iter().flat_map(|segment| {
-            let dirty = segment.cache.iter().filter(|(_, cached)| cached.dirty);
+            let dirty = segment.cache.0.iter().filter(|(_, cached)| cached.dirty);
             dirty.map(|(sector, _)| (segment.id, *sector))
         })
     }
@@ -170,7 +200,8 @@ impl SimDisk {
     /// The sectors that hold anything, in order: where rot is worth while.
     pub fn written(&self) -> impl Iterator<Item = (SegmentId, u64)> + '_ {
         self.segments.iter().flat_map(|segment| {
-            let unpersisted = segment.cache.keys().filter(|sector| !segment.platter.contains_key(sector));
+            let cached = segment.cache.0.iter().map(|(sector, _)| sector);
+            let unpersisted = cached.filter(|sector| !segment.platter.contains_key(sector));
             let mut sectors: Vec<u64> = segment.platter.keys().chain(unpersisted).copied().collect();
             sectors.sort_unstable();
             sectors.into_iter().map(|sector| (segment.id, sector))
@@ -191,8 +222,9 @@ impl SimDisk {
             bytes.freeze()
         };
         let old = segment.platter.get(&sector).cloned().unwrap_or_else(|| Bytes::from_static(&ZEROS));
-        segment.persist(sector, turned(&old));
-        if let Some(cached) = segment.cache.get_mut(&sector) {
+        persist(&mut segment.platter, sector, turned(&old));
+        if let Ok(at) = segment.cache.place(sector) {
+            let cached = &mut segment.cache.0[at].1;
             cached.bytes = turned(&cached.bytes);
         }
         true
@@ -204,7 +236,7 @@ impl SimDisk {
         segment.bytes = segment.bytes.min(bytes);
         let sectors = segment.bytes.div_ceil(SECTOR_BYTES);
         segment.platter.split_off(&sectors);
-        segment.cache.split_off(&sectors);
+        segment.cache.0.retain(|(sector, _)| *sector < sectors);
         true
     }
 
@@ -266,7 +298,7 @@ impl Disk for SimDisk {
         if self.bytes_used() + bytes > self.capacity_bytes {
             return Err(DiskError::Full);
         }
-        self.insert(Segment { id: segment, bytes, platter: BTreeMap::new(), cache: BTreeMap::new() })
+        self.insert(Segment { id: segment, bytes, platter: BTreeMap::new(), cache: Cache::default() })
     }
 
     fn recycle(&mut self, from: SegmentId, to: SegmentId) -> Result<(), DiskError> {
@@ -346,17 +378,8 @@ impl Disk for SimDisk {
 }
 
 impl Segment {
-    fn persist(&mut self, sector: u64, bytes: Bytes) {
-        // Zeros are what a missing sector reads as.
-        if bytes[..] == ZEROS {
-            self.platter.remove(&sector);
-        } else {
-            self.platter.insert(sector, bytes);
-        }
-    }
-
     fn sector(&self, sector: u64) -> &[u8] {
-        let cached = self.cache.get(&sector).map(|cached| &cached.bytes);
+        let cached = self.cache.get(sector).map(|cached| &cached.bytes);
         cached.or_else(|| self.platter.get(&sector)).map_or(&ZEROS, |bytes| &bytes[..])
     }
 
@@ -369,7 +392,7 @@ impl Segment {
 
     fn read(&self, offset: u64, length: u64) -> Bytes {
         let (first, end) = (offset / SECTOR_BYTES, (offset + length).div_ceil(SECTOR_BYTES));
-        let is_blank = self.platter.range(first..end).next().is_none() && self.cache.range(first..end).next().is_none();
+        let is_blank = self.platter.range(first..end).next().is_none() && self.cache.range(first, end).is_empty();
         if is_blank && length <= BLANK.len() as u64 {
             return Bytes::from_static(&BLANK[..length as usize]);
         }
@@ -379,7 +402,7 @@ impl Segment {
             bytes[at..at + SECTOR_BYTES as usize].copy_from_slice(content);
         };
         self.platter.range(first..end).for_each(|(sector, content)| put(*sector, content));
-        self.cache.range(first..end).for_each(|(sector, cached)| put(*sector, &cached.bytes));
+        self.cache.range(first, end).iter().for_each(|(sector, cached)| put(*sector, &cached.bytes));
         let skip = (offset - first * SECTOR_BYTES) as usize;
         bytes.freeze().slice(skip..skip + length as usize)
     }
@@ -402,33 +425,41 @@ impl Segment {
         let sectors = (bytes.len() as u64 / SECTOR_BYTES).min(sectors_max);
         for at in 0..sectors {
             let from = (at * SECTOR_BYTES) as usize;
-            let bytes = bytes.slice(from..from + SECTOR_BYTES as usize);
-            self.cache.insert(first + at, Cached { bytes, dirty: true });
+            // Most of a small batch is padding, which needs no share of the buffer.
+            let bytes = match &bytes[from..from + SECTOR_BYTES as usize] {
+                blank if *blank == ZEROS => Bytes::from_static(&ZEROS),
+                written => bytes.slice_ref(written),
+            };
+            self.cache.put(first + at, Cached { bytes, dirty: true });
         }
     }
 
     fn sync(&mut self) {
-        for (sector, cached) in std::mem::take(&mut self.cache) {
-            if cached.dirty {
-                self.persist(sector, cached.bytes);
-            } else {
-                self.cache.insert(sector, cached);
-            }
-        }
+        let dirty = self.cache.0.extract_if(.., |(_, cached)| cached.dirty);
+        dirty.for_each(|(sector, cached)| persist(&mut self.platter, sector, cached.bytes));
     }
 
     /// A sync that fails: see [`Fault::SyncFails`].
     fn forget(&mut self, persisted: u64, visible: bool) {
         let mut dirty_seen = 0;
-        for (sector, cached) in std::mem::take(&mut self.cache) {
+        for (sector, cached) in std::mem::take(&mut self.cache.0) {
             let reaches = cached.dirty && persisted >> (dirty_seen % 64) & 1 == 1;
             dirty_seen += u32::from(cached.dirty);
             if reaches {
-                self.persist(sector, cached.bytes);
+                persist(&mut self.platter, sector, cached.bytes);
             } else if visible {
-                self.cache.insert(sector, Cached { bytes: cached.bytes, dirty: false });
+                self.cache.put(sector, Cached { bytes: cached.bytes, dirty: false });
             }
         }
+    }
+}
+
+fn persist(platter: &mut BTreeMap<u64, Bytes>, sector: u64, bytes: Bytes) {
+    // Zeros are what a missing sector reads as. Those that were written as padding are known by their place.
+    if bytes.as_ptr() == ZEROS.as_ptr() || bytes[..] == ZEROS {
+        platter.remove(&sector);
+    } else {
+        platter.insert(sector, bytes);
     }
 }
 

@@ -4,6 +4,7 @@
 //! `recovery.rs`. Holds one window of the disk.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -48,6 +49,11 @@ impl<'disk, D: Disk + ?Sized> Reader<'disk, D> {
 
     /// Exactly `count` bytes, or None where the segment ends before.
     pub(super) fn bytes(&mut self, segment: usize, offset: u64, count: u64) -> Result<Option<Bytes>, DiskError> {
+        Ok(self.reach(segment, offset, count)?.map(|part| self.window.bytes.slice(part)))
+    }
+
+    /// Moves the window so that it has these bytes, and says where in it they are.
+    fn reach(&mut self, segment: usize, offset: u64, count: u64) -> Result<Option<Range<usize>>, DiskError> {
         let found = self.segments[segment];
         if offset.checked_add(count).is_none_or(|end| end > found.bytes) {
             return Ok(None);
@@ -62,15 +68,16 @@ impl<'disk, D: Disk + ?Sized> Reader<'disk, D> {
         let from = (offset - self.window.from) as usize;
         let to = from + count as usize;
         // A disk that returns less than it said it had is damaged there, not at an end.
-        Ok((to <= self.window.bytes.len()).then(|| self.window.bytes.slice(from..to)))
+        Ok((to <= self.window.bytes.len()).then_some(from..to))
     }
 
     /// The batch at this place, if there is one.
     pub(super) fn batch(&mut self, segment: usize, offset: u64) -> Result<Option<Batch>, DiskError> {
         let found = self.segments[segment];
-        let Some(fixed) = self.bytes(segment, offset, u64::from(HEADER_BYTES))? else { return Ok(None) };
+        let Some(fixed) = self.reach(segment, offset, u64::from(HEADER_BYTES))? else { return Ok(None) };
         let (at, room) = (offset as u32, found.bytes - offset);
-        let Some(length) = format::header_bytes(&fixed, found.id, at, room) else { return Ok(None) };
+        // A search looks at every sector, so it looks into the window instead of taking a part of it.
+        let Some(length) = format::header_bytes(&self.window.bytes[fixed], found.id, at, room) else { return Ok(None) };
         let Some(whole) = self.bytes(segment, offset, u64::from(length))? else { return Ok(None) };
         let decoded = format::decode(&whole, found.id, at, room);
         Ok(decoded.map(|(header, checksum)| Batch { segment, header, checksum }))
