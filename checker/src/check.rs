@@ -249,8 +249,11 @@ pub fn check_history(history: &History, options: &Options) -> Report {
 /// Judges every key of a history and tells how many of how many keys are done.
 pub fn check_history_with(history: &History, options: &Options, done: &(dyn Fn(usize, usize) + Sync)) -> Report {
     let rules = options.rules();
+    // Small histories are judged faster than threads are woken.
+    const PARALLEL_OPERATIONS_MIN: usize = 20_000;
+    let parallel = options.parallel && history.len() >= PARALLEL_OPERATIONS_MIN;
     // Keys that are judged at the same time share the memory.
-    let at_once = if options.parallel { rayon::current_num_threads().max(1) } else { 1 };
+    let at_once = if parallel { rayon::current_num_threads().max(1) } else { 1 };
     let clock = search::Clock::start(Budget { bytes: options.budget.bytes / at_once, ..options.budget });
     let by_key = history.by_key();
     let count = by_key.keys() as u32;
@@ -260,13 +263,8 @@ pub fn check_history_with(history: &History, options: &Options, done: &(dyn Fn(u
         done(finished.fetch_add(1, Ordering::Relaxed) + 1, count as usize);
         report
     };
-    // Small histories are judged faster than threads are woken.
-    const PARALLEL_OPERATIONS_MIN: usize = 20_000;
-    let keys: Vec<KeyReport> = if options.parallel && history.len() >= PARALLEL_OPERATIONS_MIN {
-        (0..count).into_par_iter().map(judge).collect()
-    } else {
-        (0..count).map(judge).collect()
-    };
+    let keys: Vec<KeyReport> =
+        if parallel { (0..count).into_par_iter().map(judge).collect() } else { (0..count).map(judge).collect() };
     let verdict = keys.iter().map(|key| key.verdict).max().unwrap_or(Verdict::Ok);
     Report { verdict, keys, operations: history.len() }
 }

@@ -6,7 +6,7 @@
 //! ([`NEVER`]): it may take effect at any later time, or not at all.
 
 use crate::Value;
-use crate::value::FastMap;
+use crate::value::{FastMap, Short};
 
 /// A point in time, in whatever unit the recorder used. Negative times are allowed.
 pub type Time = i64;
@@ -260,30 +260,48 @@ impl Operation {
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     names: Vec<Box<str>>,
-    by_name: FastMap<Box<str>, u32>,
-    last: u32,
+    /// Most names fit in place and are compared without a look behind a pointer.
+    short: FastMap<Short, u32>,
+    long: FastMap<Box<str>, u32>,
+    /// Names come in runs, and many histories have one key only.
+    last: Option<(Short, u32)>,
 }
 
 impl Names {
     /// The number of a name, given out at its first appearance.
     pub fn number(&mut self, name: &str) -> u32 {
-        // Names come in runs, and many histories have one key only.
-        if self.names.get(self.last as usize).is_some_and(|last| **last == *name) {
-            return self.last;
-        }
-        if let Some(number) = self.by_name.get(name) {
-            self.last = *number;
-            return *number;
+        if let Some(number) = self.known(name.as_bytes()) {
+            return number;
         }
         let number = u32::try_from(self.names.len()).expect("fewer than 2^32 names");
         self.names.push(name.into());
-        self.by_name.insert(name.into(), number);
+        match Short::new(name.as_bytes()) {
+            Some(short) => self.short.insert(short, number),
+            None => self.long.insert(name.into(), number),
+        };
         number
+    }
+
+    /// The number of a name that has appeared, which need not be checked for being a text again.
+    #[inline]
+    pub(crate) fn known(&mut self, name: &[u8]) -> Option<u32> {
+        let Some(short) = Short::new(name) else { return self.find(std::str::from_utf8(name).ok()?) };
+        match self.last {
+            Some((last, number)) if last == short => Some(number),
+            _ => {
+                let number = *self.short.get(&short)?;
+                self.last = Some((short, number));
+                Some(number)
+            }
+        }
     }
 
     /// The number of a name that has appeared.
     pub fn find(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+        match Short::new(name.as_bytes()) {
+            Some(short) => self.short.get(&short).copied(),
+            None => self.long.get(name).copied(),
+        }
     }
 
     /// The name of a number, or `?`.

@@ -12,13 +12,21 @@ use std::sync::Arc;
 const SHORT_BYTES_MAX: usize = 14;
 
 /// A text of at most fourteen bytes, held in place.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Short {
     len: u8,
     bytes: [u8; SHORT_BYTES_MAX],
 }
 
 impl Short {
+    /// The text held in place, if it is short enough.
+    #[inline]
+    pub(crate) fn new(text: &[u8]) -> Option<Self> {
+        let mut short = Short { len: text.len() as u8, bytes: [0; SHORT_BYTES_MAX] };
+        short.bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(short)
+    }
+
     /// The bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -26,7 +34,7 @@ impl Short {
 }
 
 /// What an operation wrote, read, expected or saw.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Nothing is stored: a miss, a tombstone, null.
     Absent,
@@ -54,12 +62,9 @@ pub enum Value {
 impl Value {
     /// A text or byte string.
     pub fn bytes(bytes: &[u8]) -> Self {
-        if bytes.len() <= SHORT_BYTES_MAX {
-            let mut short = Short { len: bytes.len() as u8, bytes: [0; SHORT_BYTES_MAX] };
-            short.bytes[..bytes.len()].copy_from_slice(bytes);
-            Value::Short(short)
-        } else {
-            Value::Long(Arc::new(bytes.to_vec()))
+        match Short::new(bytes) {
+            Some(short) => Value::Short(short),
+            None => Value::Long(Arc::new(bytes.to_vec())),
         }
     }
 
@@ -77,32 +82,65 @@ impl Value {
         }
     }
 
+    fn is_same_rare(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Value::Absent, Value::Absent) | (Value::Any, Value::Any) => true,
+            (Value::Int(one), Value::Int(other)) => one == other,
+            (Value::Short(one), Value::Short(other)) => one == other,
+            (Value::Long(one), Value::Long(other)) => one == other,
+            (Value::Fill { byte, len }, Value::Fill { byte: other_byte, len: other_len }) => {
+                byte == other_byte && len == other_len
+            }
+            (Value::Token(one), Value::Token(other)) => one == other,
+            (Value::List(one), Value::List(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// Is nothing stored?
     pub fn is_absent(&self) -> bool {
         matches!(self, Value::Absent)
     }
 }
 
-/// Two words for the common variants: hashing values is the hot path of every judge.
+/// The common variants at once: comparing values is the hot path of every judge, as is hashing them.
+impl PartialEq for Value {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Value::Short(one), Value::Short(other)) => one == other,
+            (Value::Int(one), Value::Int(other)) => one == other,
+            (one, other) => one.is_same_rare(other),
+        }
+    }
+}
+
+/// Two words for the common variants.
 impl Hash for Value {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Value::Absent => state.write_u64(1),
             Value::Any => state.write_u64(2),
             Value::Int(number) => state.write_u64(*number as u64),
-            Value::Short(short) => {
-                let mut words = [0; 16];
-                words[..SHORT_BYTES_MAX].copy_from_slice(&short.bytes);
-                words[15] = short.len;
-                let words = u128::from_le_bytes(words);
-                state.write_u64(words as u64);
-                state.write_u64((words >> 64) as u64);
-            }
+            Value::Short(short) => short.hash(state),
             Value::Long(long) => state.write(long),
             Value::Fill { byte, len } => state.write_u64(u64::from(*byte) << 32 | u64::from(*len)),
             Value::Token(token) => state.write(token.as_bytes()),
             Value::List(items) => items.hash(state),
         }
+    }
+}
+
+impl Hash for Short {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut words = [0; 16];
+        words[..SHORT_BYTES_MAX].copy_from_slice(&self.bytes);
+        words[15] = self.len;
+        let words = u128::from_le_bytes(words);
+        state.write_u64(words as u64);
+        state.write_u64((words >> 64) as u64);
     }
 }
 

@@ -10,70 +10,106 @@ const DEPTH_MAX: usize = 16;
 /// `{"fill":..,"len":..}` is kept as two numbers, so any length is harmless; this is a bound on sense.
 const FILL_BYTES_MAX: i64 = 1 << 30;
 
-/// Bytes that cannot stand in a string as they are.
-const STOPS: [bool; 256] = {
-    let mut stops = [false; 256];
-    let mut control = 0;
-    while control < b' ' as usize {
-        stops[control] = true;
-        control += 1;
+/// Marks the bytes of a word that end a string or cannot stand in it as they are: quotes, backslashes, control
+/// characters. Only the lowest mark is always true.
+#[inline]
+fn stops(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let word = u64::from_le_bytes(word);
+    let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    (quote | backslash | below(word, b' ')) & TOPS
+}
+
+/// Where the first byte lies that [`stops`] would mark.
+fn first_stop(text: &[u8]) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    if let Some(at) = words.iter().position(|word| stops(*word) != 0) {
+        return Some(at * 8 + stops(words[at]).trailing_zeros() as usize / 8);
     }
-    stops[b'"' as usize] = true;
-    stops[b'\\' as usize] = true;
-    stops
-};
+    let stop = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'))?;
+    Some(words.len() * 8 + stop)
+}
 
 /// A position in a line.
 pub(crate) struct Scanner<'a> {
-    line: &'a [u8],
-    at: usize,
+    line_bytes: usize,
+    rest: &'a [u8],
 }
 
 type Scan<T> = Result<T, String>;
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(line: &'a [u8]) -> Self {
-        Scanner { line, at: 0 }
+        Scanner { line_bytes: line.len(), rest: line }
     }
 
+    /// The next byte, or 0 at the end.
+    #[inline]
     fn peek(&self) -> u8 {
-        self.line.get(self.at).copied().unwrap_or(0)
+        self.rest.first().copied().unwrap_or(0)
     }
 
+    #[inline]
+    fn pass(&mut self, bytes: usize) {
+        self.rest = &self.rest[bytes..];
+    }
+
+    #[inline]
     fn skip_space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\r' | b'\n') {
-            self.at += 1;
+        if self.peek() <= b' ' {
+            self.skip_spaces();
+        }
+    }
+
+    #[cold]
+    fn skip_spaces(&mut self) {
+        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
     #[inline]
     pub(crate) fn expect(&mut self, byte: u8) -> Scan<()> {
-        if self.line.get(self.at) == Some(&byte) {
-            self.at += 1;
-            return Ok(());
-        }
-        self.skip_space();
-        if self.peek() == byte && self.at < self.line.len() {
-            self.at += 1;
-            Ok(())
-        } else {
-            Err(self.wrong(&format!("'{}'", char::from(byte))))
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => self.expect_behind_space(byte),
         }
     }
 
+    #[cold]
+    fn expect_behind_space(&mut self, byte: u8) -> Scan<()> {
+        self.skip_space();
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => Err(self.wrong(&format!("'{}'", char::from(byte)))),
+        }
+    }
+
+    #[cold]
     fn wrong(&self, wanted: &str) -> String {
-        match self.line.get(self.at) {
-            Some(byte) => format!("expected {wanted} at column {}, found '{}'", self.at + 1, byte.escape_ascii()),
+        let column = self.line_bytes - self.rest.len() + 1;
+        match self.rest.first() {
+            Some(byte) => format!("expected {wanted} at column {column}, found '{}'", byte.escape_ascii()),
             None => format!("expected {wanted}, but the line ends"),
         }
     }
 
     /// Calls `field` with the name of each field, which must read its value.
+    #[inline(always)]
     pub(crate) fn object(&mut self, mut field: impl FnMut(&mut Self, &[u8]) -> Scan<()>) -> Scan<()> {
         self.expect(b'{')?;
         self.skip_space();
         if self.peek() == b'}' {
-            self.at += 1;
+            self.pass(1);
             return Ok(());
         }
         loop {
@@ -81,10 +117,10 @@ impl<'a> Scanner<'a> {
             self.expect(b':')?;
             field(self, &name)?;
             self.skip_space();
-            match self.peek() {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
+            match self.rest {
+                [b',', rest @ ..] => self.rest = rest,
+                [b'}', rest @ ..] => {
+                    self.rest = rest;
                     return Ok(());
                 }
                 _ => return Err(self.wrong("',' or '}'")),
@@ -94,40 +130,62 @@ impl<'a> Scanner<'a> {
 
     pub(crate) fn end(&mut self) -> Scan<()> {
         self.skip_space();
-        if self.at == self.line.len() { Ok(()) } else { Err(self.wrong("the end of the line")) }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.wrong("the end of the line")) }
     }
 
+    #[inline(always)]
     pub(crate) fn string(&mut self) -> Scan<Cow<'a, [u8]>> {
-        self.expect(b'"')?;
-        let rest = &self.line[self.at..];
-        let Some(stop) = rest.iter().position(|byte| STOPS[usize::from(*byte)]) else {
-            return Err("a string is not closed".to_string());
-        };
-        if rest[stop] == b'"' {
-            self.at += stop + 1;
-            return Ok(Cow::Borrowed(&rest[..stop]));
+        // Most texts are shorter than a word.
+        if let [b'"', text @ ..] = self.rest
+            && let Some(word) = text.first_chunk()
+        {
+            let stop = stops(*word).trailing_zeros() as usize / 8;
+            if let Some((text, [b'"', rest @ ..])) = text.split_at_checked(stop) {
+                self.rest = rest;
+                return Ok(Cow::Borrowed(text));
+            }
         }
+        self.string_longer()
+    }
+
+    #[inline(never)]
+    fn string_longer(&mut self) -> Scan<Cow<'a, [u8]>> {
+        self.expect(b'"')?;
+        match first_stop(self.rest) {
+            Some(stop) if self.rest[stop] == b'"' => {
+                let text = &self.rest[..stop];
+                self.pass(stop + 1);
+                Ok(Cow::Borrowed(text))
+            }
+            Some(_) => self.escaped().map(Cow::Owned),
+            None => Err("a string is not closed".to_string()),
+        }
+    }
+
+    /// The rest of a string in which something is escaped.
+    #[cold]
+    fn escaped(&mut self) -> Scan<Vec<u8>> {
         let mut bytes = Vec::new();
         loop {
             match self.peek() {
                 b'"' => {
-                    self.at += 1;
-                    return Ok(Cow::Owned(bytes));
+                    self.pass(1);
+                    return Ok(bytes);
                 }
                 b'\\' => self.escape(&mut bytes)?,
                 0..b' ' => return Err(self.wrong("a closing '\"'")),
                 byte => {
                     bytes.push(byte);
-                    self.at += 1;
+                    self.pass(1);
                 }
             }
         }
     }
 
     fn escape(&mut self, bytes: &mut Vec<u8>) -> Scan<()> {
-        self.at += 1;
-        let escaped = self.peek();
-        self.at += 1;
+        let [_, escaped, rest @ ..] = self.rest else { return Err("a string is not closed".to_string()) };
+        let escaped = *escaped;
+        self.rest = rest;
         let plain = match escaped {
             b'"' | b'\\' | b'/' => escaped,
             b'n' => b'\n',
@@ -137,8 +195,8 @@ impl<'a> Scanner<'a> {
             b'f' => 12,
             b'u' => {
                 let mut code = self.hex4()?;
-                if (0xd800..0xdc00).contains(&code) && self.line[self.at..].starts_with(b"\\u") {
-                    self.at += 2;
+                if (0xd800..0xdc00).contains(&code) && self.rest.starts_with(b"\\u") {
+                    self.pass(2);
                     let low = self.hex4()?;
                     code = 0x10000 + ((code - 0xd800) << 10) + (low.wrapping_sub(0xdc00) & 0x3ff);
                 }
@@ -153,30 +211,34 @@ impl<'a> Scanner<'a> {
     }
 
     fn hex4(&mut self) -> Scan<u32> {
-        let digits = self.line.get(self.at..self.at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = self.rest.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
         let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).ok_or("a bad \\u escape")?;
-        self.at += 4;
+        self.pass(4);
         Ok(code)
     }
 
+    #[inline]
     pub(crate) fn integer(&mut self) -> Scan<i64> {
+        /// So many digits fit whatever they are.
+        const DIGITS_SAFE: usize = 18;
         self.skip_space();
-        let begin = self.at;
-        let negative = self.peek() == b'-';
-        self.at += usize::from(negative);
-        let mut number: i64 = 0;
-        let first = self.at;
-        while let digit @ b'0'..=b'9' = self.peek() {
-            let digit = i64::from(digit - b'0');
-            let next = number.checked_mul(10).and_then(|number| number.checked_sub(digit));
-            number = next.ok_or("a number is out of range")?;
-            self.at += 1;
+        let sign = usize::from(self.peek() == b'-');
+        let (mut number, mut at) = (0i64, sign);
+        while let Some(byte @ b'0'..=b'9') = self.rest.get(at) {
+            number = number.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+            at += 1;
         }
-        if self.at == first || matches!(self.peek(), b'.' | b'e' | b'E') {
-            self.at = begin;
+        if at == sign || matches!(self.rest.get(at), Some(b'.' | b'e' | b'E')) {
             return Err(self.wrong("an integer"));
         }
-        if negative { Ok(number) } else { number.checked_neg().ok_or_else(|| "a number is out of range".to_string()) }
+        let (text, rest) = self.rest.split_at(at);
+        if at - sign > DIGITS_SAFE {
+            let number = std::str::from_utf8(text).expect("ascii").parse();
+            self.rest = rest;
+            return number.map_err(|_| "a number is out of range".to_string());
+        }
+        self.rest = rest;
+        Ok(if sign == 1 { -number } else { number })
     }
 
     pub(crate) fn is_string(&mut self) -> bool {
@@ -186,8 +248,8 @@ impl<'a> Scanner<'a> {
 
     pub(crate) fn is_null(&mut self) -> bool {
         self.skip_space();
-        let null = self.line[self.at..].starts_with(b"null");
-        self.at += if null { 4 } else { 0 };
+        let null = self.rest.starts_with(b"null");
+        self.pass(if null { 4 } else { 0 });
         null
     }
 
@@ -206,33 +268,31 @@ impl<'a> Scanner<'a> {
             b'"' => Ok(Value::bytes(&self.string()?)),
             b'n' if self.is_null() => Ok(Value::Absent),
             b'-' | b'0'..=b'9' => {
-                let begin = self.at;
+                let begin = self.rest;
                 self.integer().map(Value::Int).or_else(|_| {
-                    self.at = begin;
+                    self.rest = begin;
                     self.token()
                 })
             }
             b'{' => self.bytes_object(),
             b'[' => {
-                self.at += 1;
+                self.pass(1);
                 let mut items = Vec::new();
                 self.skip_space();
                 if self.peek() == b']' {
-                    self.at += 1;
+                    self.pass(1);
                     return Ok(Value::List(Arc::new(items)));
                 }
                 loop {
                     items.push(self.nested_value(depth + 1)?);
                     self.skip_space();
-                    let byte = self.peek();
-                    self.at += 1;
-                    match byte {
-                        b',' => {}
-                        b']' => return Ok(Value::List(Arc::new(items))),
-                        _ => {
-                            self.at -= 1;
-                            return Err(self.wrong("',' or ']'"));
+                    match self.rest {
+                        [b',', rest @ ..] => self.rest = rest,
+                        [b']', rest @ ..] => {
+                            self.rest = rest;
+                            return Ok(Value::List(Arc::new(items)));
                         }
+                        _ => return Err(self.wrong("',' or ']'")),
                     }
                 }
             }
@@ -254,19 +314,19 @@ impl<'a> Scanner<'a> {
             b'"' => self.string().map(|_| ()),
             b'{' => self.object(|scanner, _| scanner.skip_nested(depth + 1)),
             b'[' => {
-                self.at += 1;
+                self.pass(1);
                 self.skip_space();
                 if self.peek() == b']' {
-                    self.at += 1;
+                    self.pass(1);
                     return Ok(());
                 }
                 loop {
                     self.skip_nested(depth + 1)?;
                     self.skip_space();
-                    match self.peek() {
-                        b',' => self.at += 1,
-                        b']' => {
-                            self.at += 1;
+                    match self.rest {
+                        [b',', rest @ ..] => self.rest = rest,
+                        [b']', rest @ ..] => {
+                            self.rest = rest;
                             return Ok(());
                         }
                         _ => return Err(self.wrong("',' or ']'")),
@@ -280,16 +340,15 @@ impl<'a> Scanner<'a> {
 
     /// `true`, `false`, or a number that is not an integer.
     fn token(&mut self) -> Scan<Value> {
-        let rest = &self.line[self.at..];
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
-        let token = &rest[..rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len())];
+        let token = &self.rest[..self.rest.iter().position(|byte| !is_part(byte)).unwrap_or(self.rest.len())];
         let text = std::str::from_utf8(token).expect("ascii");
         let number =
             text.starts_with(|first: char| first.is_ascii_digit() || first == '-') && text.parse::<f64>().is_ok();
         if !number && !matches!(text, "true" | "false") {
             return Err(self.wrong("a value"));
         }
-        self.at += token.len();
+        self.rest = &self.rest[token.len()..];
         Ok(Value::Token(Arc::new(text.to_string())))
     }
 
@@ -356,4 +415,43 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_ends_at_its_quote_wherever_that_lies() {
+        for length in 0..40 {
+            for special in [b'"', b'\\', b'\n', 0x1f, b' ', b'!', b'#', b'[', 0x7f, 0x80, 0xa2, 0xff] {
+                for at in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[at] = special;
+                    let naive = text.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
+                    assert_eq!(first_stop(&text), naive, "{special} at {at} of {length}");
+                    let line = [b"\"".as_slice(), &text, b"\"  "].concat();
+                    let read = Scanner::new(&line).string();
+                    match special {
+                        b'"' => assert_eq!(read.as_deref(), Ok(&text[..at])),
+                        b'\\' | b'\n' | 0x1f => assert!(read.is_err(), "{special} at {at} of {length}"),
+                        _ => assert_eq!(read.as_deref(), Ok(text.as_slice())),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_read_up_to_their_bounds_and_no_further() {
+        let read = |text: &str| Scanner::new(text.as_bytes()).integer().ok();
+        for number in [0, 7, -7, 999_999_999_999_999_999, i64::MAX - 1, i64::MAX, i64::MIN + 1, i64::MIN] {
+            assert_eq!(read(&number.to_string()), Some(number));
+            assert_eq!(read(&format!(" {number},")), Some(number));
+        }
+        for text in ["", "-", "+1", "1.5", "1e3", "9223372036854775808", "-9223372036854775809", "x"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read("00000000000000000000000007"), Some(7));
+    }
 }

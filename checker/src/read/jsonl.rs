@@ -14,7 +14,7 @@
 //!
 //! Large inputs are cut at line ends and scanned on several threads.
 
-use std::io::Read;
+use std::io::{BufRead, ErrorKind, Read};
 
 use rayon::prelude::*;
 
@@ -25,7 +25,9 @@ use crate::history::{ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names,
 use crate::value::FastMap;
 
 /// Scanned by one thread at a time.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
+/// A little less than a line of ours usually has; what is reserved and not used costs nothing.
+const LINE_BYTES_USUAL: usize = 48;
 /// A line longer than this is refused: more than a 1 MiB value in base64 needs.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
@@ -47,6 +49,7 @@ pub(crate) struct Given {
 }
 
 /// The lines of one chunk.
+#[derive(Default)]
 pub(crate) struct Chunk {
     pub(crate) items: Vec<Item>,
     pub(crate) clients: Names,
@@ -70,7 +73,7 @@ pub(crate) fn read(input: impl Read) -> Result<History, ReadError> {
             operation
         };
         history.operations_mut().reserve(chunk.items.len());
-        for item in chunk.items {
+        for item in chunk.items.drain(..) {
             match item {
                 Item::Clock(clock) => history.set_clock(clock),
                 Item::Whole(operation) => {
@@ -130,85 +133,113 @@ pub(crate) fn close(open: &mut Operation, closing: Operation, given: Given) -> R
 /// Calls `each` with the scanned chunks, in order, and the number of the lines before each.
 pub(crate) fn for_each_chunk(
     mut input: impl Read,
-    mut each: impl FnMut(Chunk, u64) -> Result<(), ReadError>,
+    mut each: impl FnMut(&mut Chunk, u64) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
-    let chunks_at_once = rayon::current_num_threads() * 2;
+    // Bytes and lines have their places for the whole file: fresh pages cost as much as scanning what is on them.
+    let mut places: Vec<(Text, Chunk)> = Vec::new();
     let mut rest = Vec::new();
     let mut lines = 0;
-    loop {
-        let mut texts = Vec::new();
-        let mut ended = false;
-        while texts.len() < chunks_at_once && !ended {
-            let (text, end) = next_chunk(&mut input, &mut rest)?;
-            ended = end;
-            if !text.is_empty() {
-                texts.push(text);
+    let mut ended = false;
+    while !ended {
+        let mut filled = 0;
+        // Threads are not even started for what one of them reads faster.
+        while !ended && (filled == 0 || filled < rayon::current_num_threads() * 2) {
+            if filled == places.len() {
+                places.push(Default::default());
             }
+            ended = places[filled].0.fill(&mut input, &mut rest)?;
+            filled += 1;
         }
-        let chunks: Vec<Chunk> = if texts.len() > 1 {
-            texts.into_par_iter().map(|text| scan(&text)).collect()
+        let filled = &mut places[..filled];
+        if let [(text, chunk)] = filled {
+            scan(text.bytes(), chunk);
         } else {
-            texts.into_iter().map(|text| scan(&text)).collect()
-        };
-        for chunk in chunks {
-            let (in_chunk, failed) = (chunk.lines, chunk.failed.clone());
+            filled.par_iter_mut().for_each(|(text, chunk)| scan(text.bytes(), chunk));
+        }
+        for (_, chunk) in filled {
             each(chunk, lines)?;
-            if let Some((line, reason)) = failed {
+            if let Some((line, reason)) = chunk.failed.take() {
                 return Err(ReadError::at(lines + line, reason));
             }
-            lines += in_chunk;
+            lines += chunk.lines;
         }
-        if ended {
-            return Ok(());
+    }
+    Ok(())
+}
+
+/// Room for the bytes of one chunk, used again and again.
+#[derive(Default)]
+struct Text {
+    room: Vec<u8>,
+    filled: usize,
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        &self.room[..self.filled]
+    }
+
+    /// Takes in `rest` and the next bytes up to a line end, leaves what is behind that in `rest`, and tells whether the
+    /// input has ended.
+    fn fill(&mut self, input: &mut impl Read, rest: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.filled = 0;
+        self.grow(rest.len() + CHUNK_BYTES);
+        self.room[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+        rest.clear();
+        loop {
+            let before = self.filled;
+            while self.filled < self.room.len() {
+                match input.read(&mut self.room[self.filled..]) {
+                    Ok(0) => return Ok(true),
+                    Ok(bytes) => self.filled += bytes,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if let Some(at) = self.room[before..].iter().rposition(|byte| *byte == b'\n') {
+                self.filled = before + at + 1;
+                rest.extend_from_slice(&self.room[self.filled..]);
+                return Ok(false);
+            }
+            if self.filled > LINE_BYTES_MAX {
+                return Err(ReadError::at(0, format!("a line is longer than {LINE_BYTES_MAX} bytes")));
+            }
+            self.grow(self.filled + CHUNK_BYTES);
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        if self.room.is_empty() {
+            // Pages of zeros that nobody touches are free.
+            self.room = vec![0; bytes];
+        } else if self.room.len() < bytes {
+            self.room.resize(bytes, 0);
         }
     }
 }
 
-/// The next bytes up to a line end, and whether they are the last.
-fn next_chunk(input: &mut impl Read, rest: &mut Vec<u8>) -> Result<(Vec<u8>, bool), ReadError> {
-    let mut text = std::mem::take(rest);
-    loop {
-        let before = text.len();
-        let wanted = CHUNK_BYTES as u64;
-        text.reserve(CHUNK_BYTES);
-        let got = input.by_ref().take(wanted).read_to_end(&mut text)?;
-        if got == 0 {
-            return Ok((text, true));
-        }
-        if let Some(at) = text[before..].iter().rposition(|byte| *byte == b'\n') {
-            *rest = text.split_off(before + at + 1);
-            return Ok((text, false));
-        }
-        if text.len() > LINE_BYTES_MAX {
-            return Err(ReadError::at(0, format!("a line is longer than {LINE_BYTES_MAX} bytes")));
-        }
-    }
-}
-
-fn scan(text: &[u8]) -> Chunk {
-    let mut chunk = Chunk {
-        items: Vec::with_capacity(text.len() / 80),
-        clients: Names::default(),
-        keys: Names::default(),
-        lines: 0,
-        failed: None,
-    };
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+fn scan(mut text: &[u8], chunk: &mut Chunk) {
+    (chunk.clients, chunk.keys, chunk.lines) = (Names::default(), Names::default(), 0);
+    chunk.items.reserve(text.len() / LINE_BYTES_USUAL);
+    let mut rest = text;
+    while !rest.is_empty() {
         chunk.lines += 1;
-        let line = line.trim_ascii_end();
+        let line_bytes = rest.skip_until(b'\n').expect("memory can be read");
+        let line = text[..line_bytes].trim_ascii_end();
+        text = rest;
         if line.is_empty() {
             continue;
         }
-        match scan_line(line, &mut chunk) {
+        match scan_line(line, chunk) {
             Ok(Some(item)) => chunk.items.push(item),
             Ok(None) => {}
             Err(reason) => {
                 chunk.failed = Some((chunk.lines, reason));
-                return chunk;
+                return;
             }
         }
     }
-    chunk
 }
 
 #[derive(Default)]
@@ -378,6 +409,9 @@ fn time(scanner: &mut Scanner<'_>) -> Result<Time, String> {
 fn name_of(scanner: &mut Scanner<'_>, names: &mut Names) -> Result<u32, String> {
     if scanner.is_string() {
         let name = scanner.string()?;
+        if let Some(number) = names.known(&name) {
+            return Ok(number);
+        }
         return match std::str::from_utf8(&name) {
             Ok(name) => Ok(names.number(name)),
             Err(_) => Err("a client or key is not UTF-8".to_string()),

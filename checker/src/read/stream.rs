@@ -45,7 +45,7 @@ pub fn check_stream(input: impl Read, options: &Options) -> Result<StreamReport,
             (0..chunk.clients.len()).map(|at| ClientId(clients.number(chunk.clients.name(at as u32)))).collect();
         let key_of: Vec<KeyId> =
             (0..chunk.keys.len()).map(|at| KeyId(keys.number(chunk.keys.name(at as u32)))).collect();
-        for item in chunk.items {
+        for item in chunk.items.drain(..) {
             match item {
                 Item::Clock(_) => {}
                 Item::Whole(operation) => {
