@@ -13,10 +13,10 @@
 //! returned apart, in [`Clusters::inequalities`].
 
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 
 use crate::history::{Kind, NEVER, OperationId, Outcome, TIME_MIN, Time};
 use crate::value::FastMap;
+use crate::writers::Writers;
 use crate::{FailedCas, History, Identity, Value};
 
 /// Stands for "none" where an operation or cluster number is stored.
@@ -114,6 +114,7 @@ pub(crate) enum Role<'a> {
 }
 
 /// Reads one operation of a register key under the rules.
+#[inline]
 pub(crate) fn role<'a>(history: &'a History, id: OperationId, rules: &Rules) -> Role<'a> {
     let operation = history.operation(id);
     match (operation.kind, operation.outcome) {
@@ -135,8 +136,7 @@ struct Builder<'a> {
     ids: &'a [OperationId],
     rules: &'a Rules,
     clusters: Clusters,
-    /// Values are copied in: they are small, and a look through a reference would cost a second cache miss.
-    by_value: FastMap<Value, u32>,
+    by_value: Writers,
     by_version: FastMap<&'a Value, u32>,
     /// Clusters of writes whose answer carried no version, by value, in the order of the record.
     unversioned: FastMap<&'a Value, VecDeque<u32>>,
@@ -145,18 +145,21 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(history: &'a History, ids: &'a [OperationId], rules: &'a Rules) -> Self {
         let initial = Cluster { writer: NONE, source: NONE, repeated: false, live: true };
+        let writes = ids.iter().filter(|id| history.operation(**id).kind != Kind::Read).count();
+        let mut all = Vec::with_capacity(writes + 1);
+        all.push(initial);
         Builder {
             history,
             ids,
             rules,
             clusters: Clusters {
-                all: vec![initial],
+                all,
                 of: vec![NONE; ids.len()],
                 inequalities: Vec::new(),
                 identity: Identity::Value,
                 is_guessed: false,
             },
-            by_value: FastMap::default(),
+            by_value: Writers::with_capacity(writes + 1),
             by_version: FastMap::default(),
             unversioned: FastMap::default(),
         }
@@ -221,26 +224,18 @@ impl<'a> Builder<'a> {
 
     /// One cluster per write, and the table from values to clusters.
     fn open_clusters(&mut self) {
-        // Growing step by step would hold the old table beside the new one.
-        let writes = self.ids.iter().filter(|id| self.history.operation(**id).kind != Kind::Read).count();
-        self.clusters.all.reserve_exact(writes);
-        self.by_value.reserve(writes + 1);
-        self.by_value.insert(self.rules.init.clone(), INITIAL);
+        self.by_value.find_or_insert(&self.rules.init, INITIAL, |_| unreachable!("it is the first"));
         for (at, id) in self.ids.iter().enumerate() {
             let (Role::Write(value) | Role::Swap(_, value)) = role(self.history, *id, self.rules) else { continue };
             let number = self.clusters.all.len() as u32;
             let live = self.history.operation(*id).outcome == Outcome::Ok;
-            let mut cluster = Cluster { writer: *id, source: NONE, repeated: false, live };
-            match self.by_value.entry(value.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(number);
-                }
-                Entry::Occupied(entry) => {
-                    cluster.repeated = true;
-                    self.clusters.all[*entry.get() as usize].repeated = true;
-                }
+            let value_of = |number| value_of(self.history, self.rules, &self.clusters.all, number);
+            let other = self.by_value.find_or_insert(value, number, value_of);
+            if let Some(other) = other {
+                self.clusters.all[other as usize].repeated = true;
             }
-            self.clusters.all.push(cluster);
+            let repeated = other.is_some();
+            self.clusters.all.push(Cluster { writer: *id, source: NONE, repeated, live });
             self.clusters.of[at] = number;
         }
     }
@@ -288,24 +283,21 @@ impl<'a> Builder<'a> {
     }
 
     fn value_of(&self, cluster: u32) -> &'a Value {
-        match self.clusters.all[cluster as usize].writer {
-            NONE => &self.rules.init,
-            writer => &self.history.operation(writer).value,
-        }
+        value_of(self.history, self.rules, &self.clusters.all, cluster)
     }
 
     /// The one cluster an observer of this value can belong to.
     fn written_once(&self, id: OperationId, value: &Value) -> Result<u32, Trouble> {
-        match self.by_value.get(value) {
-            Some(cluster) if self.clusters.all[*cluster as usize].repeated => Err(Trouble::Ambiguous(id)),
-            Some(cluster) => Ok(*cluster),
+        match self.by_value.find(value, |number| self.value_of(number)) {
+            Some(cluster) if self.clusters.all[cluster as usize].repeated => Err(Trouble::Ambiguous(id)),
+            Some(cluster) => Ok(cluster),
             None => Err(Trouble::NeverWritten(vec![id])),
         }
     }
 
     /// Notes that a write happened, since `by` observed it, and with it the writes that its swaps stand on.
     fn settle(&mut self, by: OperationId, mut cluster: u32) -> Result<(), Trouble> {
-        let mut path = vec![by];
+        let mut path = Vec::new();
         loop {
             let number = cluster as usize;
             self.clusters.all[number].live = true;
@@ -314,6 +306,7 @@ impl<'a> Builder<'a> {
                 return Ok(());
             }
             let Role::Swap(expected, _) = role(self.history, writer, self.rules) else { return Ok(()) };
+            path.extend(path.is_empty().then_some(by));
             path.push(writer);
             cluster = self.written_once(writer, expected).map_err(|trouble| match trouble {
                 Trouble::NeverWritten(_) => Trouble::NeverWritten(std::mem::take(&mut path)),
@@ -331,6 +324,14 @@ impl<'a> Builder<'a> {
             }
         }
         self.clusters
+    }
+}
+
+/// The value of a cluster.
+fn value_of<'a>(history: &'a History, rules: &'a Rules, all: &[Cluster], cluster: u32) -> &'a Value {
+    match all[cluster as usize].writer {
+        NONE => &rules.init,
+        writer => &history.operation(writer).value,
     }
 }
 

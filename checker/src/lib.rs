@@ -47,6 +47,7 @@ mod timeline;
 mod value;
 pub mod weaker;
 mod write;
+mod writers;
 
 pub use certificate::{Identity, Refusal};
 pub use check::{
