@@ -28,7 +28,8 @@ pub enum FailedCas {
 pub struct Budget {
     /// States looked at per key. Deterministic, so the one to use where a run must repeat exactly.
     pub states: u64,
-    /// Bytes held at once, over all keys that are judged at the same time.
+    /// Bytes held at once, over all keys that are judged at the same time. In a run over files the history itself counts
+    /// too.
     pub bytes: usize,
     /// Wall time over the whole history; `None` for no limit.
     pub time: Option<Duration>,

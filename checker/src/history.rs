@@ -126,6 +126,13 @@ struct More {
     version: Option<Value>,
 }
 
+impl More {
+    fn bytes(&self) -> usize {
+        let values = [Some(&self.expected), self.seen.as_ref(), self.version.as_ref()];
+        size_of::<More>() + values.into_iter().flatten().map(Value::bytes_behind).sum::<usize>()
+    }
+}
+
 const NO_MORE: More = More { expected: Value::Absent, seen: None, version: None };
 
 /// One call and what became of it.
@@ -235,6 +242,12 @@ impl Operation {
         }
     }
 
+    /// What lies behind its pointers, about.
+    #[inline]
+    pub(crate) fn bytes_behind(&self) -> usize {
+        self.value.bytes_behind() + self.more.as_ref().map_or(0, |more| more.bytes())
+    }
+
     fn more(&self) -> &More {
         self.more.as_deref().unwrap_or(&NO_MORE)
     }
@@ -265,6 +278,8 @@ pub struct Names {
     long: FastMap<Box<str>, u32>,
     /// Names come in runs, and many histories have one key only.
     last: Option<(Short, u32)>,
+    /// What all this takes, about.
+    bytes: usize,
 }
 
 impl Names {
@@ -275,6 +290,9 @@ impl Names {
         }
         let number = u32::try_from(self.names.len()).expect("fewer than 2^32 names");
         self.names.push(name.into());
+        // A list entry, a table entry and its spare room, two small allocations.
+        const NAME_BYTES: usize = 160;
+        self.bytes += NAME_BYTES + name.len() * 2;
         match Short::new(name.as_bytes()) {
             Some(short) => self.short.insert(short, number),
             None => self.long.insert(name.into(), number),
@@ -294,6 +312,10 @@ impl Names {
                 Some(number)
             }
         }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The number of a name that has appeared.

@@ -355,7 +355,8 @@ pub(crate) fn put_operation(history: &History, id: OperationId, json: &mut Strin
 pub(crate) fn error_json(name: &str, error: &RunError) -> String {
     let mut json = String::from("{\"schema\":\"quorate.check/1\",\"file\":");
     put_text(name, &mut json);
-    let _ = write!(json, ",\"verdict\":null,\"exit\":{},\"error\":", error.exit_code());
+    let verdict = if error.exit_code() == Verdict::Unknown.exit_code() { "\"unknown\"" } else { "null" };
+    let _ = write!(json, ",\"verdict\":{verdict},\"exit\":{},\"error\":", error.exit_code());
     put_text(&error.to_string(), &mut json);
     json.push('}');
     json

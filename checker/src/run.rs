@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::certificate::Refusal;
 use crate::check::{check_history_with, verify_all};
 use crate::history::History;
-use crate::read::{self, Format, ReadError, Recorded};
+use crate::read::{self, Format, ReadError, Recorded, Room};
 use crate::weaker::eventual::{Conflicts, Dump, EndReport, check_end};
 use crate::weaker::{self, Ladder, Level};
 use crate::write::write_jepsen_edn;
@@ -162,13 +162,14 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// 70 for a wrong verdict, 74 where bytes could not be had or put, 2 for bad input.
+    /// 70 for a wrong verdict, 74 where bytes could not be had or put, 3 where memory did not suffice, 2 for bad input.
     pub fn exit_code(&self) -> u8 {
         match self {
             RunError::Certificate { .. } => 70,
             RunError::Read(ReadError::Io(_))
             | RunError::Dump { error: ReadError::Io(_), .. }
             | RunError::Export { .. } => 74,
+            RunError::Read(ReadError::Memory { .. }) | RunError::Dump { error: ReadError::Memory { .. }, .. } => 3,
             RunError::Read(ReadError::Line { .. }) | RunError::Dump { error: ReadError::Line { .. }, .. } => 2,
         }
     }
@@ -213,7 +214,7 @@ impl RunReport {
 
     /// The worst verdict of all that were found; `None` if there was none.
     pub fn verdict(&self) -> Option<Verdict> {
-        self.files.iter().filter_map(|file| Some(file.outcome.as_ref().ok()?.verdict)).max()
+        self.files.iter().filter_map(FileReport::verdict).max()
     }
 
     /// Everything for readers.
@@ -222,6 +223,12 @@ impl RunReport {
         for file in &self.files {
             match &file.outcome {
                 Ok(found) => text.push_str(&found.text),
+                Err(error) if file.verdict().is_some() => {
+                    text.push_str(&format!("UNKNOWN  {}: {error}\n", file.name));
+                }
+                Err(error @ RunError::Certificate { .. }) => {
+                    text.push_str(&format!("OUR FAULT  {}: {error}\n", file.name));
+                }
                 Err(error) => text.push_str(&format!("BAD INPUT  {}: {error}\n", file.name)),
             }
         }
@@ -240,6 +247,14 @@ impl RunReport {
 }
 
 impl FileReport {
+    /// What is known: nothing at all of an input that is bad, unknown of one that was too large to judge.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match &self.outcome {
+            Ok(found) => Some(found.verdict),
+            Err(error) => (error.exit_code() == Verdict::Unknown.exit_code()).then_some(Verdict::Unknown),
+        }
+    }
+
     /// The same for programs: one JSON object without line breaks.
     pub fn json(&self) -> String {
         match &self.outcome {
@@ -251,19 +266,22 @@ impl FileReport {
 
 /// Judges every source, several at a time.
 pub fn run(sources: &[Source], options: &RunOptions, progress: &(dyn Fn(Progress<'_>) + Sync)) -> RunReport {
+    let side_by_side = options.options.parallel && sources.len() > 1;
+    let mut options = options.clone();
+    if side_by_side {
+        // Files that are judged at the same time share the memory.
+        options.options.budget.bytes /= rayon::current_num_threads().clamp(1, sources.len());
+    }
     let judge = |source: &Source| {
         let name = source.name();
-        let outcome = judge_source(source, &name, options, progress);
+        let outcome = judge_source(source, &name, &options, progress);
         if let Ok(found) = &outcome {
             progress(Progress::Done(&name, found.verdict));
         }
         FileReport { name, outcome }
     };
-    let files = if options.options.parallel && sources.len() > 1 {
-        sources.par_iter().map(judge).collect()
-    } else {
-        sources.iter().map(judge).collect()
-    };
+    let files =
+        if side_by_side { sources.par_iter().map(judge).collect() } else { sources.iter().map(judge).collect() };
     RunReport { files }
 }
 
@@ -289,12 +307,14 @@ fn judge_source(
             took,
         });
     }
-    let Recorded { history, format } = read::read(input, options.format, options.columns.as_deref())?;
+    let mut room = Room::new(options.options.budget.bytes);
+    let Recorded { history, format } = read::read_within(input, options.format, options.columns.as_deref(), &mut room)?;
     if let Some(file) = &options.export_edn {
         export(&history, file).map_err(|error| RunError::Export { file: file.clone(), error })?;
     }
     progress(Progress::Judging(name, history.len()));
-    let judged = settled(options, format);
+    let mut judged = settled(options, format);
+    judged.budget.bytes = room.left();
     let mut report = check_history_with(&history, &judged, &|done, all| progress(Progress::Keys(name, done, all)));
     let verified = finish(&history, &mut report, &judged, options)?;
     let ladder = match options.asked {
@@ -302,7 +322,7 @@ fn judge_source(
         Asked::Weaker(level) => Some(weaker::check_level(&history, &report, &judged, level)),
         Asked::Strongest => Some(weaker::ladder(&history, &report, &judged)),
     };
-    let end = options.dump.as_ref().map(|file| judge_end(&history, file, options, &judged)).transpose()?;
+    let end = options.dump.as_ref().map(|file| judge_end(&history, file, options, &judged, &room)).transpose()?;
     let of_calls = match (&ladder, options.asked) {
         (Some(ladder), Asked::Weaker(level)) => ladder.verdict(level),
         _ => report.verdict,
@@ -350,9 +370,22 @@ fn export(history: &History, file: &Path) -> io::Result<()> {
     write_jepsen_edn(history, BufWriter::new(File::create(file)?))
 }
 
-fn judge_end(history: &History, file: &Path, options: &RunOptions, judged: &Options) -> Result<EndReport, RunError> {
-    let dump = File::open(file).map_err(ReadError::from).and_then(Dump::read);
-    let dump = dump.map_err(|error| RunError::Dump { file: file.to_path_buf(), error })?;
+fn judge_end(
+    history: &History,
+    file: &Path,
+    options: &RunOptions,
+    judged: &Options,
+    room: &Room,
+) -> Result<EndReport, RunError> {
+    // By replica and key, values take more than their text.
+    const TIMES_ITS_TEXT: usize = 4;
+    let read = || -> Result<Dump, ReadError> {
+        let mut input = File::open(file)?.take((room.left() / TIMES_ITS_TEXT) as u64);
+        let dump = Dump::read(&mut input);
+        // What was cut off is no dump, whatever it reads like.
+        if input.limit() == 0 { Err(room.exhausted(0)) } else { dump }
+    };
+    let dump = read().map_err(|error| RunError::Dump { file: file.to_path_buf(), error })?;
     Ok(check_end(history, &dump, options.conflicts, judged))
 }
 
@@ -382,4 +415,37 @@ fn finish(history: &History, report: &mut Report, judged: &Options, options: &Ru
 pub fn strongest(history: &History, options: &Options) -> Ladder {
     let report = crate::check_history(history, options);
     weaker::ladder(history, &report, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, Operation, check_history};
+
+    #[test]
+    fn a_wrong_verdict_is_our_own_fault_and_outranks_every_other_end() {
+        let mut history = History::new();
+        let (client, key) = (history.client("c1"), history.key("reg/k"));
+        for at in 0..2 {
+            history.push(Operation::new(client, key, Kind::Write, Value::Int(at), at * 10, at * 10 + 5));
+        }
+        let options = RunOptions { verify: true, ..RunOptions::default() };
+        let judged = settled(&options, Format::Jsonl);
+        let mut report = check_history(&history, &judged);
+        assert_eq!(finish(&history, &mut report, &judged, &options).ok(), Some(1));
+        // A judge that got the order of two writes wrong.
+        report.keys[0].witness.as_mut().expect("verify keeps witnesses").swap(0, 1);
+        let error = finish(&history, &mut report, &judged, &options).expect_err("an order against time");
+        assert!(matches!(&error, RunError::Certificate { key, .. } if key == "reg/k"), "{error}");
+        let file = |outcome| FileReport { name: "h".to_string(), outcome };
+        let missing = || RunError::Read(ReadError::Io(io::ErrorKind::NotFound.into()));
+        let report = RunReport { files: vec![file(Err(missing())), file(Err(error)), file(Err(missing()))] };
+        assert_eq!((report.exit_code(), report.verdict()), (70, None));
+        assert!(report.text().contains("OUR FAULT  h: the verdict on key reg/k is wrong"), "{}", report.text());
+        assert!(report.json().contains("\"verdict\":null,\"exit\":70,"), "{}", report.json());
+        let unasked = RunOptions { verify: false, ..options };
+        let mut wrong = check_history(&history, &judged);
+        wrong.keys[0].witness.as_mut().expect("kept").swap(0, 1);
+        assert_eq!(finish(&history, &mut wrong, &judged, &unasked).ok(), Some(0), "only when asked");
+    }
 }

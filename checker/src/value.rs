@@ -97,6 +97,21 @@ impl Value {
         }
     }
 
+    /// What lies behind its pointer, about.
+    #[inline]
+    pub(crate) fn bytes_behind(&self) -> usize {
+        // Two counters, the length and the place of what follows, and what the allocator adds to both parts.
+        const SHARED_BYTES: usize = 64;
+        match self {
+            Value::Absent | Value::Any | Value::Int(_) | Value::Short(_) | Value::Fill { .. } => 0,
+            Value::Long(long) => SHARED_BYTES + long.len(),
+            Value::Token(token) => SHARED_BYTES + token.len(),
+            Value::List(items) => {
+                SHARED_BYTES + items.iter().map(|item| size_of::<Value>() + item.bytes_behind()).sum::<usize>()
+            }
+        }
+    }
+
     /// Is nothing stored?
     pub fn is_absent(&self) -> bool {
         matches!(self, Value::Absent)

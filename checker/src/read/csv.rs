@@ -8,6 +8,7 @@
 
 use super::ReadError;
 use super::jsonl::kind_of;
+use super::room::Room;
 use crate::Value;
 use crate::history::{Clock, History, Kind, Level, NEVER, Operation, Outcome, TIME_MIN, Time};
 
@@ -45,7 +46,7 @@ fn column(name: &str) -> Option<Column> {
     })
 }
 
-pub(crate) fn read(bytes: &[u8], columns: Option<&str>) -> Result<History, ReadError> {
+pub(crate) fn read(bytes: &[u8], columns: Option<&str>, room: &mut Room) -> Result<History, ReadError> {
     let mut rows = Rows { bytes, at: 0, line: 1 };
     let (names, named_at) = match columns {
         Some(columns) => (columns.split(',').map(|name| name.trim().to_string()).collect(), 0),
@@ -73,6 +74,8 @@ pub(crate) fn read(bytes: &[u8], columns: Option<&str>) -> Result<History, ReadE
         }
         let mut operation = row(&mut history, &columns, &fields).map_err(|reason| ReadError::at(line, reason))?;
         operation.line = line as u32;
+        room.take_operation(&operation)?;
+        room.take_names(&history, line)?;
         history.push(operation);
     }
 }

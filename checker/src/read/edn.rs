@@ -26,6 +26,17 @@ pub(crate) enum Edn {
 const DEPTH_MAX: usize = 64;
 
 impl Edn {
+    /// What it takes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let behind = match self {
+            Edn::Nil | Edn::Int(_) => 0,
+            Edn::Text(text) | Edn::Keyword(text) | Edn::Token(text) => text.capacity(),
+            Edn::Many(items) => items.iter().map(Edn::bytes).sum(),
+            Edn::Map(entries) => entries.iter().map(|(name, value)| name.bytes() + value.bytes()).sum(),
+        };
+        size_of::<Edn>() + behind
+    }
+
     /// The value under a keyword of a map.
     pub(crate) fn get(&self, keyword: &str) -> Option<&Edn> {
         let Edn::Map(pairs) = self else { return None };

@@ -12,6 +12,7 @@
 use super::ReadError;
 use super::edn::{Edn, Reader};
 use super::pairing::{Event, Pairing, Phase};
+use super::room::Room;
 use crate::Value;
 use crate::history::{History, Kind, Time};
 
@@ -32,11 +33,11 @@ pub(crate) struct Jepsen {
     pub(crate) has_keys: bool,
 }
 
-pub(crate) fn read(bytes: &[u8]) -> Result<Jepsen, ReadError> {
-    let lines = lines(bytes)?;
+pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<Jepsen, ReadError> {
+    let lines = lines(bytes, room)?;
     let has_keys = lines.iter().any(|line| line.key.is_some());
     let independent = !has_keys && is_independent(&lines);
-    let mut pairing = Pairing::new();
+    let mut pairing = Pairing::new(room);
     for Line { line, process, phase, kind, key, value, time } in lines {
         let (key, value) = match value {
             Edn::Many(mut pair) if independent && pair.len() == 2 => {
@@ -58,7 +59,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Jepsen, ReadError> {
     Ok(Jepsen { history: pairing.finish(), has_keys })
 }
 
-fn lines(bytes: &[u8]) -> Result<Vec<Line>, ReadError> {
+fn lines(bytes: &[u8], room: &mut Room) -> Result<Vec<Line>, ReadError> {
     let mut reader = Reader::new(bytes);
     let mut inside = false;
     let mut lines = Vec::new();
@@ -77,6 +78,8 @@ fn lines(bytes: &[u8]) -> Result<Vec<Line>, ReadError> {
             _ => {}
         }
         let form = reader.form().map_err(|reason| ReadError::at(line, reason))?;
+        // A form and what its event keeps of it live side by side for a moment, and all events until the last is read.
+        room.take(form.as_ref().map_or(0, Edn::bytes), line)?;
         lines.extend(form.map(|form| event(&form, line)).transpose()?.flatten());
     }
     Ok(lines)

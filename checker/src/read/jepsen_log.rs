@@ -7,14 +7,15 @@ use super::ReadError;
 use super::edn::{Edn, Reader};
 use super::jepsen::kind_of;
 use super::pairing::{Event, Pairing, Phase};
+use super::room::Room;
 use crate::Value;
 use crate::history::{History, Kind};
 
 /// What stands before every event.
 pub(crate) const MARK: &str = "jepsen.util - ";
 
-pub(crate) fn read(bytes: &[u8]) -> Result<History, ReadError> {
-    let mut pairing = Pairing::new();
+pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<History, ReadError> {
+    let mut pairing = Pairing::new(room);
     let mut found = false;
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let number = number as u64 + 1;

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 
 use super::ReadError;
 use super::json::Scanner;
+use super::room::Room;
 use crate::Value;
 use crate::history::{ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names, Operation, Outcome, TIME_MIN, Time};
 use crate::value::FastMap;
@@ -59,13 +60,14 @@ pub(crate) struct Chunk {
 }
 
 /// Reads everything.
-pub(crate) fn read(input: impl Read) -> Result<History, ReadError> {
+pub(crate) fn read(input: impl Read, room: &mut Room) -> Result<History, ReadError> {
     let mut history = History::new();
     let mut opened: FastMap<ClientId, u32> = FastMap::default();
     for_each_chunk(input, |chunk, first_line| {
         let clients: Vec<ClientId> =
             (0..chunk.clients.len()).map(|n| history.client(chunk.clients.name(n as u32))).collect();
         let keys: Vec<KeyId> = (0..chunk.keys.len()).map(|n| history.key(chunk.keys.name(n as u32))).collect();
+        room.take_names(&history, first_line + 1)?;
         let place = |mut operation: Operation| {
             operation.client = clients[operation.client.0 as usize];
             operation.key = keys[operation.key.0 as usize];
@@ -77,10 +79,13 @@ pub(crate) fn read(input: impl Read) -> Result<History, ReadError> {
             match item {
                 Item::Clock(clock) => history.set_clock(clock),
                 Item::Whole(operation) => {
-                    history.push(place(operation));
+                    let operation = place(operation);
+                    room.take_operation(&operation)?;
+                    history.push(operation);
                 }
                 Item::Invoke(operation) => {
                     let operation = place(operation);
+                    room.take_operation(&operation)?;
                     let (client, line) = (operation.client, u64::from(operation.line));
                     let id = history.push(operation.unknown());
                     if opened.insert(client, id).is_some() {
@@ -95,6 +100,7 @@ pub(crate) fn read(input: impl Read) -> Result<History, ReadError> {
                         let name = history.client_name(client);
                         return Err(ReadError::at(line, format!("client {name} has no operation open")));
                     };
+                    room.take(operation.bytes_behind(), line)?;
                     let open = &mut history.operations_mut()[id as usize];
                     close(open, operation, given).map_err(|reason| ReadError::at(line, reason))?;
                 }

@@ -10,6 +10,7 @@ mod jepsen_log;
 mod json;
 mod jsonl;
 mod pairing;
+mod room;
 mod stream;
 
 use std::io::{self, Read};
@@ -17,6 +18,7 @@ use std::io::{self, Read};
 use crate::history::{History, Time};
 use crate::{FailedCas, Value};
 pub(crate) use json::encode_base64;
+pub(crate) use room::Room;
 pub use stream::{StreamReport, check_stream};
 
 /// Why a history could not be read. Nothing of it was judged.
@@ -29,6 +31,14 @@ pub enum ReadError {
         line: u64,
         /// What is wrong with it.
         reason: String,
+    },
+    /// There is more than may be held in memory. Nothing is known about the history.
+    #[error("line {line}: the history needs more than the {bytes_max} bytes that it may")]
+    Memory {
+        /// The line that did not fit, counted from 1; 0 where it is not known.
+        line: u64,
+        /// [`crate::Budget::bytes`].
+        bytes_max: usize,
     },
     /// The bytes could not be had.
     #[error("{0}")]
@@ -121,33 +131,55 @@ pub struct Recorded {
 const RECOGNISED_BYTES: u64 = 64 << 10;
 
 /// Reads a history. `format` and `columns` (for CSV) may be left to the content.
-pub fn read(mut input: impl Read, format: Option<Format>, columns: Option<&str>) -> Result<Recorded, ReadError> {
+pub fn read(input: impl Read, format: Option<Format>, columns: Option<&str>) -> Result<Recorded, ReadError> {
+    read_within(input, format, columns, &mut Room::endless())
+}
+
+/// The same, if it fits into the room.
+pub(crate) fn read_within(
+    mut input: impl Read,
+    format: Option<Format>,
+    columns: Option<&str>,
+    room: &mut Room,
+) -> Result<Recorded, ReadError> {
     let mut begin = Vec::new();
     input.by_ref().take(RECOGNISED_BYTES).read_to_end(&mut begin)?;
     let recognised = format.or_else(|| columns.map(|_| Format::Csv)).or_else(|| Format::recognise(&begin));
     let mut format = recognised.ok_or_else(|| ReadError::at(1, "this is no history in a form known here"))?;
     let mut input = io::Cursor::new(begin).chain(input);
     if format == Format::Jsonl {
-        return Ok(Recorded { history: jsonl::read(input)?, format });
+        return Ok(Recorded { history: jsonl::read(input, room)?, format });
     }
-    let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes)?;
+    let bytes = read_whole(&mut input, room)?;
     let history = match format {
         Format::Jsonl => unreachable!("read above"),
         Format::JepsenEdn | Format::PorcupineKv => {
-            let jepsen = jepsen::read(&bytes)?;
+            let jepsen = jepsen::read(&bytes, room)?;
             format = if jepsen.has_keys { Format::PorcupineKv } else { Format::JepsenEdn };
             jepsen.history
         }
-        Format::JepsenLog => jepsen_log::read(&bytes)?,
-        Format::Csv => csv::read(&bytes, columns)?,
+        Format::JepsenLog => jepsen_log::read(&bytes, room)?,
+        Format::Csv => csv::read(&bytes, columns, room)?,
     };
     Ok(Recorded { history, format })
 }
 
 /// Reads a history in our own form, one JSON object a line.
 pub fn read_jsonl(input: impl Read) -> Result<History, ReadError> {
-    jsonl::read(input)
+    jsonl::read(input, &mut Room::endless())
+}
+
+/// The text of a form that is read whole.
+fn read_whole(input: &mut impl Read, room: &mut Room) -> Result<Vec<u8>, ReadError> {
+    const STEP_BYTES: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    loop {
+        let read = input.take(STEP_BYTES).read_to_end(&mut bytes)?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+        room.take(read, 0)?;
+    }
 }
 
 /// One line of a dump: time if it says one, replica, key, values.

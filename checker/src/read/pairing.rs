@@ -1,6 +1,7 @@
 //! Joining invocations with their completions, for formats that record events.
 
 use super::ReadError;
+use super::room::Room;
 use crate::Value;
 use crate::history::{ClientId, Clock, History, Kind, NEVER, Operation, OperationId, Outcome, TIME_MIN, Time};
 use crate::value::FastMap;
@@ -39,7 +40,8 @@ pub(crate) struct Event<'a> {
 }
 
 /// Collects events into a history.
-pub(crate) struct Pairing {
+pub(crate) struct Pairing<'a> {
+    room: &'a mut Room,
     history: History,
     open: FastMap<ClientId, OperationId>,
     positions: Vec<(Time, Time)>,
@@ -48,9 +50,10 @@ pub(crate) struct Pairing {
     last_time: Option<Time>,
 }
 
-impl Pairing {
-    pub(crate) fn new() -> Self {
+impl<'a> Pairing<'a> {
+    pub(crate) fn new(room: &'a mut Room) -> Self {
         Pairing {
+            room,
             history: History::new(),
             open: FastMap::default(),
             positions: Vec::new(),
@@ -77,6 +80,9 @@ impl Pairing {
                 if let Some(expected) = event.expected {
                     operation.set_expected(expected);
                 }
+                self.room.take_operation(&operation)?;
+                self.room.take(size_of::<(Time, Time)>(), event.line)?;
+                self.room.take_names(&self.history, event.line)?;
                 let id = self.history.push(operation);
                 self.positions.push((position, NEVER));
                 if self.open.insert(client, id).is_some() {
@@ -98,6 +104,7 @@ impl Pairing {
                     self.positions[id as usize].1 = position;
                 }
                 if outcome == Outcome::Ok && matches!(operation.kind, Kind::Read | Kind::Dequeue) {
+                    self.room.take(event.value.bytes_behind(), event.line)?;
                     operation.value = event.value;
                 }
             }
