@@ -196,12 +196,101 @@ mod tests {
     use super::common::{Random, draw_history, draw_shape, is_linearizable};
     use super::*;
     use crate::certificate::Key;
-    use crate::{FailedCas, Identity, Options, Value};
+    use crate::{FailedCas, Identity, Kind, Operation, Options, Value};
 
     fn judge<const N: usize>(calls: &[Call], model: &AnyModel, deep: bool) -> Answer {
         let (clock, never) = (Clock::start(Options::deterministic(1_000_000).budget), AtomicBool::new(false));
         let mut explorer = Explorer::<_, N>::new(calls, Window::new(calls), model.clone(), &clock, &never);
         if deep { depth::judge(&mut explorer) } else { frontier::judge(&mut explorer) }
+    }
+
+    #[test]
+    fn a_clock_ends_with_the_first_unit_beyond_its_budget() {
+        let clock = Clock::start(Budget { states: 5, bytes: 100, time: None });
+        assert_eq!(
+            [clock.ended(5, 100), clock.ended(6, 100), clock.ended(5, 101)],
+            [None, Some("states"), Some("memory")]
+        );
+        let other = clock.with(7, 70);
+        assert_eq!(
+            [other.ended(7, 70), other.ended(8, 70), other.ended(7, 71)],
+            [None, Some("states"), Some("memory")]
+        );
+        let late = Clock::start(Budget { time: Some(std::time::Duration::ZERO), ..clock.budget });
+        assert_eq!([late.ended(0, 0), late.with(7, 70).ended(0, 0)], [Some("time"); 2]);
+    }
+
+    #[test]
+    fn only_an_answer_stops_the_other_engine_and_of_two_unknowns_the_later_one_counts() {
+        let unknown = |proven_until| Answer::Unknown(Blocked { budget: "states", proven_until, window: Vec::new() });
+        for (answer, parallel, stops) in [
+            (unknown(0), true, false),
+            (unknown(0), false, false),
+            (Answer::Ok(Vec::new()), true, true),
+            (Answer::Ok(Vec::new()), false, false),
+            (Answer::Violation(Vec::new()), true, true),
+        ] {
+            let stop = AtomicBool::new(false);
+            settle(answer, &stop, parallel);
+            assert_eq!(stop.into_inner(), stops);
+        }
+        for (broad, deep) in [(7, 3), (3, 7)] {
+            let Answer::Unknown(blocked) = better(unknown(broad), unknown(deep)) else {
+                panic!("two unknowns are one")
+            };
+            assert_eq!(blocked.proven_until, 7);
+        }
+    }
+
+    /// One open call for each of so many clients, and a read that nothing explains.
+    fn crowded(calls: usize) -> History {
+        let mut history = History::new();
+        let key = history.key("k");
+        for at in 0..calls {
+            let client = history.client(&format!("c{at}"));
+            let value = Value::Int(at as i64 % 3);
+            history.push(match at % 2 {
+                0 => Operation::new(client, key, Kind::Write, value, 0, 100),
+                _ => Operation::cas(client, key, value, Value::Int((at as i64 + 1) % 3), 0, 100),
+            });
+        }
+        let client = history.client("r");
+        for (at, value) in [(200, 0), (202, 1)] {
+            history.push(Operation::new(client, key, Kind::Read, Value::Int(value), at, at + 1));
+        }
+        history
+    }
+
+    #[test]
+    fn both_engines_together_use_the_states_of_the_budget_and_no_more() {
+        let history = crowded(80);
+        let report = crate::check_history(&history, &Options::deterministic(60_000));
+        let key = &report.keys[0];
+        assert_eq!(key.blocked.as_ref().map(|blocked| blocked.budget), Some("states"));
+        // Each of three runs looks at the budget now and then, so it may pass its part a little.
+        assert!((59_000..=61_000).contains(&key.states), "{}", key.states);
+    }
+
+    #[test]
+    fn calls_open_at_once_are_counted_up_to_1024() {
+        let judged = |calls| {
+            let mut history = History::new();
+            let key = history.key("set");
+            for at in 0..calls {
+                let client = history.client(&format!("c{at}"));
+                history.push(Operation::new(client, key, Kind::Add, Value::Int(at), 0, 10));
+            }
+            let client = history.client("r");
+            history.push(Operation::new(client, key, Kind::Read, Value::List(Default::default()), 0, 10));
+            // What is asked is whether the search begins at all.
+            let options = Options { model: ModelKind::Set, ..Options::deterministic(10) };
+            let report = crate::check_history(&history, &options);
+            report.keys[0].blocked.as_ref().map(|blocked| blocked.budget)
+        };
+        for calls in [63, 64, 255, 256] {
+            assert_eq!(judged(calls), Some("states"), "{calls}");
+        }
+        assert_eq!(judged(1_024), Some("more than 1024 operations open at once"));
     }
 
     #[test]
