@@ -70,7 +70,7 @@ pub struct Online {
     init: Value,
     failed_cas: FailedCas,
     keys: FastMap<KeyId, OnlineKey>,
-    /// The version under which the initial value is read, where the source tells.
+    /// The version under which the initial value is read, where all versions are told.
     init_version: Option<Value>,
     unjudged_calls: u64,
     illegal: u64,
@@ -89,11 +89,11 @@ impl Online {
         }
     }
 
-    /// Reads of the initial value carry this version, in keys that come from now on: it tells them apart from reads of
-    /// a write of the same value.
+    /// Versions are told ([`Self::on_version`]) before an answer can carry them, and reads of the initial value carry this
+    /// one, in keys that come from now on: no answer is taken for that of a write whose version is not known yet.
     #[must_use]
-    pub fn with_init_version(mut self, version: Value) -> Self {
-        self.init_version = Some(version);
+    pub fn with_versions_told(mut self, init: Value) -> Self {
+        self.init_version = Some(init);
         self
     }
 
@@ -107,7 +107,8 @@ impl Online {
         self.keys.entry(call.key).or_insert_with(new).on_invoke(id, call);
     }
 
-    /// The version of a write is known before its answer comes, if one ever does. Only the first that is told counts.
+    /// The version of a write is known before its answer comes, if one ever does. Of several the first counts; if an
+    /// answer with another version was taken for that of this write, the key is undecided.
     pub fn on_version(&mut self, id: CallId, key: KeyId, version: Value) {
         if let Some(key) = self.keys.get_mut(&key) {
             key.on_version(id, version);
@@ -218,6 +219,8 @@ struct Pending {
 #[derive(Clone, Debug)]
 pub(crate) struct OnlineKey {
     init: Value,
+    /// The version of each write is told before an answer can carry it.
+    told: bool,
     now: Time,
     pub(crate) undecided: bool,
     clusters: FastMap<ClusterNumber, Cluster>,
@@ -238,6 +241,7 @@ impl OnlineKey {
     pub(crate) fn new(init: Value, init_version: Option<Value>) -> Self {
         let mut key = OnlineKey {
             init: init.clone(),
+            told: init_version.is_some(),
             now: Time::MIN,
             undecided: false,
             clusters: FastMap::default(),
@@ -262,9 +266,12 @@ impl OnlineKey {
         let open = self.pending.get(&id).and_then(|pending| pending.cluster);
         // A write of unknown outcome is not pending any more, but may still be seen.
         let unknown = || self.clusters.iter().find(|(_, cluster)| cluster.writer == id).map(|(number, _)| *number);
-        let cluster = open.or_else(unknown).and_then(|number| self.clusters.get_mut(&number));
-        if let Some(Cluster { version: known @ None, .. }) = cluster {
-            *known = Some(version);
+        let Some(number) = open.or_else(unknown) else { return };
+        let cluster = self.clusters.get_mut(&number).expect("open");
+        let known = cluster.version.get_or_insert_with(|| version.clone());
+        if *known != version && !self.told {
+            self.undecided = true;
+            self.forget_everything();
         }
     }
 
@@ -395,8 +402,12 @@ impl OnlineKey {
             return Ok(Answer::NotJudged);
         }
         let cluster = self.clusters.get_mut(&number).expect("open");
-        if let Some(version) = version {
-            cluster.version = Some(version.clone());
+        if let Some(version) = version
+            && *cluster.version.get_or_insert_with(|| version.clone()) != *version
+        {
+            // An answer was taken for that of this write, and was another's.
+            self.undecided = true;
+            return Ok(Answer::NotJudged);
         }
         let start = cluster.start;
         if start > cluster.limit_write {
@@ -423,8 +434,8 @@ impl OnlineKey {
                 let one = *one;
                 // By value this is the one write, but its version is another's: that of a write which is over and
                 // forgotten, or of none. A miss may carry the version of any floor.
-                let is_another = |version: &Value| known(&one).is_some_and(|known| known != version);
-                if *value != self.init && version.is_some_and(is_another) {
+                let is_another = |version: &Value| known(&one).map_or(self.told, |known| known != version);
+                if (self.told || *value != self.init) && version.is_some_and(is_another) {
                     self.undecided = true;
                     return Ok(None);
                 }
@@ -435,7 +446,8 @@ impl OnlineKey {
         }
         if let Some(version) = version {
             let same: Vec<ClusterNumber> = candidates.iter().copied().filter(|n| known(n) == Some(version)).collect();
-            let unversioned: Vec<ClusterNumber> = candidates.iter().copied().filter(|n| known(n).is_none()).collect();
+            let may_be = |number: &ClusterNumber| !self.told && known(number).is_none();
+            let unversioned: Vec<ClusterNumber> = candidates.iter().copied().filter(may_be).collect();
             match (same.as_slice(), unversioned.as_slice()) {
                 ([one], _) => return Ok(Some(*one)),
                 ([], [one]) => {

@@ -222,22 +222,51 @@ fn an_open_write_has_the_version_that_an_observer_saw() {
 }
 
 #[test]
-fn a_version_told_early_and_that_of_the_initial_value_leave_no_doubt_about_equal_values() {
-    let version = |text: &str| Value::text(text);
+fn versions_that_are_told_early_leave_no_doubt_about_equal_values() {
     let client = quorate_checker::ClientId(0);
     let key = quorate_checker::KeyId(0);
     let delete = |from| Operation::new(client, key, Kind::Write, Value::Absent, from, 90);
-    let miss = |seen| Operation::new(client, key, Kind::Read, Value::Absent, 30, 40).with_version(version(seen));
-    for (told, read, undecided) in [(true, "v2", false), (true, "v0", false), (false, "v2", true)] {
-        let mut online = Online::new(&Options::default()).with_init_version(version("v0"));
+    let miss = |seen| Operation::new(client, key, Kind::Read, Value::Absent, 30, 40).with_version(Value::text(seen));
+    for (told, read, undecided) in
+        [(true, "v2", false), (true, "v0", false), (true, "v9", true), (false, "v0", false), (false, "v2", true)]
+    {
+        let mut online = Online::new(&Options::default()).with_versions_told(Value::text("v0"));
         online.on_invoke(1, &delete(10));
         online.on_invoke(2, &delete(20));
         if told {
-            online.on_version(1, key, version("v1"));
-            online.on_version(2, key, version("v2"));
+            online.on_version(1, key, Value::text("v1"));
+            online.on_version(2, key, Value::text("v2"));
         }
         online.on_invoke(3, &miss(read));
         assert!(online.on_return(3, &miss(read)).is_ok());
         assert_eq!(online.is_undecided(key), undecided, "told: {told}, read: {read}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_taken_for_that_of_an_open_write_leaves_its_key_undecided() {
+    let client = quorate_checker::ClientId(0);
+    let key = quorate_checker::KeyId(0);
+    let call = |kind, version, from, to| {
+        Operation::new(client, key, kind, Value::text("v"), from, to).with_version(Value::text(version))
+    };
+    for early in [false, true] {
+        let mut online = Online::new(&Options::default());
+        // Two writes that are over, an open one, and a read that sees the first of them once more.
+        let calls = [(call(Kind::Write, "v1", 0, 10)), (call(Kind::Write, "v2", 20, 30))];
+        for (id, call) in calls.iter().enumerate() {
+            online.on_invoke(id as u64, call);
+            assert!(online.on_return(id as u64, call).is_ok());
+        }
+        let (read, open) = (call(Kind::Read, "v1", 40, 60), call(Kind::Write, "v3", 50, 70));
+        online.on_invoke(2, &read);
+        online.on_invoke(3, &open);
+        assert!(online.on_return(2, &read).is_ok());
+        assert!(!online.is_undecided(key), "it may be the open one's");
+        match early {
+            true => online.on_version(3, key, Value::text("v3")),
+            false => assert!(online.on_return(3, &open).is_ok()),
+        }
+        assert!(online.is_undecided(key), "it was not");
     }
 }

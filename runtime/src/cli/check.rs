@@ -60,7 +60,7 @@ pub(crate) struct Check {
     /// Answer unknown rather than take longer
     #[arg(long, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
     time: Duration,
-    /// Answer unknown rather than use more memory for judging
+    /// Answer unknown rather than use more memory for reading and judging
     #[arg(long, default_value = "2GiB", value_parser = units::size, value_name = "SIZE")]
     mem: u64,
     /// Verify every verdict by its certificate, independently of the judge that found it
@@ -234,7 +234,20 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use quorate_checker::{FileReport, ReadError, Refusal, RunError};
+
     use super::*;
+
+    #[test]
+    fn every_end_of_a_file_has_its_row_in_the_table() {
+        let ended = |outcome| RunReport { files: vec![FileReport { name: "h".to_string(), outcome: Err(outcome) }] };
+        let refused = RunError::Certificate { key: "k".to_string(), refusal: Refusal::Illegal(0) };
+        assert_eq!(exit(&ended(refused)), Exit::Bug);
+        assert_eq!(exit(&ended(ReadError::Memory { line: 9, bytes_max: 1 }.into())), Exit::Unknown);
+        assert_eq!(exit(&ended(ReadError::Line { line: 9, reason: String::new() }.into())), Exit::Usage);
+        assert_eq!(exit(&ended(ReadError::from(std::io::Error::other("disk")).into())), Exit::Io);
+        assert_eq!(exit(&RunReport::default()), Exit::NothingRun);
+    }
 
     #[test]
     fn flags_name_values_as_people_write_them() {

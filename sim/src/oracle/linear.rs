@@ -53,7 +53,7 @@ impl Told {
 
 fn listener() -> checker::Online {
     let options = checker::Options::deterministic(STATES_MAX);
-    checker::Online::new(&options).with_init_version(version_of(Version::ABSENT))
+    checker::Online::new(&options).with_versions_told(version_of(Version::ABSENT))
 }
 
 impl Linear {
@@ -254,6 +254,23 @@ mod tests {
             assert_eq!(told.len(), 12);
             assert_eq!(tell(&mut saved, &ops), Some(3));
         }
+    }
+
+    #[test]
+    fn an_old_answer_is_not_taken_for_that_of_a_write_under_way() {
+        let ops = [
+            op(0, Do::Put, Some("v"), (0, 10), 1),
+            op(1, Do::Put, Some("v"), (20, 30), 2),
+            op(2, Do::Get, Some("v"), (40, 60), 1),
+            op(3, Do::Put, Some("v"), (50, 70), 3),
+        ];
+        let mut linear = Linear::new(1);
+        let over = (0..2).flat_map(|op| [Told::Began { op }, Told::Chose { op }, Told::Ended { op }]);
+        for told in over.chain([Told::Began { op: 2 }, Told::Began { op: 3 }, Told::Ended { op: 2 }]) {
+            assert!(!linear.is_in_doubt(0));
+            linear.hear(told, &ops[told.op() as usize], ops[told.op() as usize].version);
+        }
+        assert!(linear.is_in_doubt(0));
     }
 
     #[test]
