@@ -72,32 +72,35 @@ pub(crate) fn words(history: &History, conflict: &Conflict) -> String {
 /// Two blocks that must each precede the other. The common shape is a stale read.
 fn overlap(history: &History, ids: &[OperationId]) -> String {
     let clock = history.clock();
+    let writes = |id: &OperationId| matches!(history.operation(*id).kind, Kind::Write | Kind::Cas);
     let stale = ids.iter().find_map(|read| {
         let operation = history.operation(*read);
+        // What nobody here wrote was there at first.
+        let initial = !ids.iter().any(|id| writes(id) && history.operation(*id).value == operation.value);
         let newer = ids.iter().find(|newer| {
             let other = history.operation(**newer);
-            matches!(other.kind, Kind::Write | Kind::Cas)
+            writes(newer)
                 && other.value != operation.value
                 && other.outcome == Outcome::Ok
                 && other.ret < operation.invoke
-                && ids.iter().any(|old| {
-                    let old = history.operation(*old);
-                    matches!(old.kind, Kind::Write | Kind::Cas)
-                        && old.value == operation.value
-                        && old.end() < other.invoke
-                })
+                && (initial
+                    || ids.iter().any(|id| {
+                        let old = history.operation(*id);
+                        writes(id) && old.value == operation.value && old.end() < other.invoke
+                    }))
         })?;
         (operation.kind == Kind::Read).then_some((*read, *newer))
     });
     if let Some((read, newer)) = stale {
         let newer = history.operation(newer);
         let what = if newer.value.is_absent() { "delete".to_string() } else { format!("write of {}", newer.value) };
+        let value = &history.operation(read).value;
+        let undone = if value.is_absent() { "deleted it".to_string() } else { format!("overwrote it with {value}") };
         return format!(
-            "{}, but {}'s {what} was acknowledged at {} and nothing overwrote it with {} after that",
+            "{}, but {}'s {what} was acknowledged at {} and nothing {undone} after that",
             describe(history, read),
             history.client_name(newer.client),
             clock.show(newer.ret),
-            history.operation(read).value,
         );
     }
     let mut text = String::from("these cannot be ordered: ");

@@ -83,6 +83,23 @@ fn a_stale_read_is_named_with_the_two_writes_and_nothing_else() {
 }
 
 #[test]
+fn a_read_of_what_was_there_before_an_acknowledged_write_is_told_in_one_sentence() {
+    for (text, ending) in [
+        (
+            "a put 1 0-1\n b get nil 4-5",
+            "a's write of 1 was acknowledged at 0.000001s and nothing deleted it after that",
+        ),
+        (
+            "a put 1 0-1\n a del 2-3\n b get 1 4-5",
+            "a's delete was acknowledged at 0.000003s and nothing overwrote it with 1 after that",
+        ),
+    ] {
+        let words = judge(text, FailedCas::Mismatch).keys[0].violation.clone().expect("it is stale").words;
+        assert!(words.starts_with("b read") && words.ends_with(ending), "{words}");
+    }
+}
+
+#[test]
 fn a_value_that_nobody_wrote_and_one_whose_write_failed_are_told_apart() {
     assert_eq!(broken("a get 7 0-1"), (Anomaly::NeverWritten, vec![0]));
     assert_eq!(broken("a put 7 0-1!\n b get 7 2-3"), (Anomaly::AbortedRead, vec![1, 0]));
