@@ -207,15 +207,15 @@ impl<'a> Builder<'a> {
                     self.settle(*id, cluster).ok()?;
                 }
                 Role::Differ(expected) => match self.history.operation(*id).version() {
-                    Some(version) if self.by_version.contains_key(version) => {
-                        let cluster = self.by_version[version];
+                    Some(version) => {
+                        let cluster = *self.by_version.get(version)?;
                         if self.value_of(cluster) == expected {
                             return None;
                         }
                         self.clusters.of[at] = cluster;
                         self.settle(*id, cluster).ok()?;
                     }
-                    _ => self.clusters.inequalities.push(*id),
+                    None => self.clusters.inequalities.push(*id),
                 },
             }
         }

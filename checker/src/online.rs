@@ -190,9 +190,8 @@ struct Cluster {
     before: Option<ClusterNumber>,
     /// The swap that replaced it.
     swapped_by: Option<CallId>,
-    /// The smallest end in the block behind the write: it must not have started later.
-    limit_write: Time,
-    /// The smallest end in the block behind the observers: they must not have started later.
+    /// The smallest end in the block behind the observers: they must not have started later. The write itself began
+    /// before anything that could be behind it ended.
     limit_reads: Time,
 }
 
@@ -311,7 +310,6 @@ impl OnlineKey {
         }
         let Pending { start, cluster } = *self.pending.get(&id).expect("a call returns after its invocation");
         let answer = match (call.kind, call.outcome) {
-            (_, Outcome::Unknown) => Ok(Answer::Judged(None)),
             (Kind::Read, Outcome::Ok) if call.value == Value::Any || call.level.is_eventual() => {
                 Ok(Answer::Judged(None))
             }
@@ -355,7 +353,6 @@ impl OnlineKey {
             block: None,
             before: None,
             swapped_by: None,
-            limit_write: Time::MAX,
             limit_reads: Time::MAX,
         };
         self.clusters.insert(number, cluster);
@@ -392,7 +389,6 @@ impl OnlineKey {
         if start > cluster.limit_reads {
             return Err(self.torn(number));
         }
-        self.set_limit_write(number);
         self.join(number, start, id)?;
         Ok(Answer::Judged(Some(number)))
     }
@@ -410,12 +406,6 @@ impl OnlineKey {
             return Ok(Answer::NotJudged);
         }
         let start = cluster.start;
-        if start > cluster.limit_write {
-            return Err(self.torn(number));
-        }
-        if let Some(before) = self.clusters[&number].before {
-            self.set_limit_reads(before);
-        }
         self.join(number, start, id)?;
         Ok(Answer::Judged(Some(number)))
     }
@@ -522,20 +512,8 @@ impl OnlineKey {
                 return;
             }
             cluster.limit_reads = now;
-            cluster.limit_write = cluster.limit_write.min(now);
             let Some(before) = cluster.before else { return };
             number = before;
-        }
-    }
-
-    fn set_limit_write(&mut self, number: ClusterNumber) {
-        let now = self.now;
-        let cluster = self.clusters.get_mut(&number).expect("open");
-        if cluster.limit_write == Time::MAX {
-            cluster.limit_write = now;
-            if let Some(before) = cluster.before {
-                self.set_limit_reads(before);
-            }
         }
     }
 

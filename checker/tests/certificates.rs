@@ -246,3 +246,100 @@ fn a_counterexample_may_leave_out_what_found_an_empty_queue_but_not_what_may_hav
     assert_eq!(check_history(&taken, &options).verdict, Verdict::Ok);
     assert_eq!(verify(&taken, &report, &options), Err(Refusal::WriterMissing(1)));
 }
+
+#[test]
+fn a_text_is_swapped_only_where_it_is_what_the_swap_expected() {
+    let options = Options { model: ModelKind::Kv, ..options() };
+    let story = |expected: &str, failed: bool, shown: &str| {
+        let mut history = History::new();
+        let (client, key) = (history.client("c"), history.key("k"));
+        history.push(Operation::new(client, key, Kind::Append, Value::text("ab"), 0, 5));
+        let swap = Operation::cas(client, key, Value::text(expected), Value::text("x"), 10, 15);
+        history.push(if failed { swap.failed() } else { swap });
+        history.push(Operation::new(client, key, Kind::Read, Value::text(shown), 20, 25));
+        let report = check_history(&history, &options).keys.remove(0);
+        (history, report)
+    };
+    let (right, wrong) = (story("ab", false, "x"), story("b", true, "ab"));
+    for (history, report) in [&right, &wrong] {
+        assert_eq!((report.verdict, verify(history, report, &options)), (Verdict::Ok, Ok(true)));
+    }
+    for (expected, failed, shown, refused) in
+        [("a", false, "x", 1), ("ab", false, "ab", 2), ("ab", true, "ab", 1), ("b", true, "x", 2)]
+    {
+        let (history, report) = story(expected, failed, shown);
+        assert_eq!((report.verdict, verify(&history, &report, &options)), (Verdict::Violation, Ok(true)));
+        // The order that explained the other answers does not explain these.
+        let witness = if failed { &wrong.1 } else { &right.1 };
+        assert_eq!(verify(&history, witness, &options), Err(Refusal::Illegal(refused)), "{expected} {failed} {shown}");
+    }
+}
+
+#[test]
+fn what_could_not_be_answered_after_a_lost_text_is_part_of_the_counterexample() {
+    let options = Options { model: ModelKind::Kv, ..options() };
+    let (client, key) = (quorate_checker::ClientId(0), quorate_checker::KeyId(0));
+    let text = Value::text;
+    let swap = |from| Operation::cas(client, key, text(from), text("x"), 10, 15);
+    let read = |shown, start| Operation::new(client, key, Kind::Read, text(shown), start, start + 5);
+    // Once "ab" stands there no answer shows a text that begins so; what is legal all the same proves nothing.
+    for (after, needed) in [
+        (vec![swap("a")], 2),
+        (vec![swap("b").failed(), read("x", 20)], 3),
+        (vec![swap("b").failed(), read("x", 12)], 3),
+        (vec![swap("b").failed(), swap("a")], 3),
+        (vec![swap("b").failed(), swap("c").failed(), read("x", 20), read("x", 30)], 4),
+    ] {
+        let mut history = History::new();
+        let (_, _) = (history.client("c"), history.key("k"));
+        history.push(Operation::new(client, key, Kind::Append, text("ab"), 0, 5));
+        after.into_iter().for_each(|operation| _ = history.push(operation));
+        let report = check_history(&history, &options).keys.remove(0);
+        assert_eq!((report.verdict, verify(&history, &report, &options)), (Verdict::Violation, Ok(true)), "{report:?}");
+        assert_eq!(report.violation.expect("a violation has its reason").operations.len(), needed);
+    }
+}
+
+#[test]
+fn a_call_of_another_model_has_no_place_in_an_order_and_one_that_failed_needs_none() {
+    let story = |kind: Kind, failed: bool| {
+        let mut history = History::new();
+        let (client, key) = (history.client("c"), history.key("k"));
+        history.push(Operation::new(client, key, Kind::Append, Value::text("a"), 0, 5));
+        let last = Operation::new(client, key, kind, Value::text("b"), 10, 15);
+        history.push(if failed { last.failed() } else { last });
+        history
+    };
+    let options = Options { model: ModelKind::Kv, ..options() };
+    let report = |history: &History| check_history(history, &options).keys.remove(0);
+    let (both, one) = (report(&story(Kind::Append, false)), report(&story(Kind::Append, true)));
+    assert_eq!((both.witness.as_deref(), one.witness.as_deref()), (Some(&[0, 1][..]), Some(&[0][..])));
+    for (kind, failed, witness, result) in [
+        (Kind::Append, false, &both, Ok(true)),
+        (Kind::Append, false, &one, Err(Refusal::Missing(1))),
+        (Kind::Append, true, &one, Ok(true)),
+        (Kind::Append, true, &both, Err(Refusal::Illegal(1))),
+        (Kind::Add, false, &both, Err(Refusal::Illegal(1))),
+    ] {
+        assert_eq!(verify(&story(kind, failed), witness, &options), result, "{kind:?} {failed}");
+    }
+}
+
+#[test]
+fn a_counterexample_is_tried_up_to_64_operations() {
+    let mut history = History::new();
+    let (client, key) = (history.client("c"), history.key("k"));
+    for at in 0..64 {
+        history.push(Operation::new(client, key, Kind::Write, Value::Int(at), 10 * at, 10 * at + 5));
+    }
+    history.push(Operation::new(client, key, Kind::Read, Value::Int(3), 1_000, 1_001));
+    let mut report = judged(&history);
+    let tried = |left_out: &[u32], report: &mut KeyReport| {
+        report.violation.as_mut().expect("a stale read").operations =
+            (0..65).filter(|id| !left_out.contains(id)).collect();
+        verify(&history, report, &options())
+    };
+    assert_eq!(tried(&[0], &mut report), Ok(true));
+    assert_eq!(tried(&[], &mut report), Err(Refusal::TooLarge(65)));
+    assert_eq!(tried(&[0, 3], &mut report), Err(Refusal::WriterMissing(3)));
+}

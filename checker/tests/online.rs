@@ -3,7 +3,10 @@
 mod common;
 
 use common::{Random, draw_history, draw_shape, is_linearizable};
-use quorate_checker::{FailedCas, History, Kind, NEVER, Online, Operation, Options, Time, Value, Verdict, write_jsonl};
+use quorate_checker::{
+    Anomaly, ClientId, FailedCas, History, KeyId, Kind, Level, NEVER, Online, Operation, Options, Time, Value, Verdict,
+    write_jsonl,
+};
 
 /// Invocations and returns in the order of time, invocations first where times are equal.
 fn events(history: &History) -> Vec<(Time, bool, u64)> {
@@ -268,5 +271,155 @@ fn an_answer_that_was_taken_for_that_of_an_open_write_leaves_its_key_undecided()
             false => assert!(online.on_return(3, &open).is_ok()),
         }
         assert!(online.is_undecided(key), "it was not");
+    }
+}
+
+#[test]
+fn a_read_that_says_nothing_or_asks_for_little_is_never_illegal_online() {
+    let value = |text: &str| Value::text(text);
+    for (level, shown, legal) in [
+        (Level::Unspecified, Value::Any, true),
+        (Level::One, value("nobody wrote this"), true),
+        (Level::Quorum, value("nobody wrote this"), false),
+        (Level::Unspecified, value("nobody wrote this"), false),
+    ] {
+        let mut online = Online::new(&Options::default());
+        let read = Operation::new(ClientId(0), KeyId(0), Kind::Read, shown, 0, 1).at_level(level);
+        online.on_invoke(0, &read);
+        assert_eq!(online.on_return(0, &read).is_ok(), legal, "{read:?}");
+    }
+}
+
+#[test]
+fn a_crowd_of_open_calls_costs_memory_only_while_it_is_open() {
+    // Reads that hold everything, writes that hold themselves, or nothing but writes one after the other.
+    for (reads, writes) in [(100, 0), (0, 100), (0, 0), (100, 100)] {
+        let mut script = Script::new();
+        let reads: Vec<_> = (0..reads).map(|_| script.begin(Kind::Read, -1, 0)).collect();
+        let writes: Vec<_> = (0..writes).map(|at| script.begin(Kind::Write, at, 0)).collect();
+        for at in 200..300 {
+            let write = script.begin(Kind::Write, at, at);
+            assert!(script.end(write, at, None));
+        }
+        for (id, mut read) in reads {
+            read.value = Value::Int(299);
+            assert!(script.end((id, read), 300, None));
+        }
+        for write in writes {
+            assert!(script.end(write, 300, None));
+        }
+        let mut most = 0;
+        for at in 301..5_000 {
+            let write = script.begin(Kind::Write, at, at);
+            assert!(script.end(write, at, None));
+            most = most.max(if at > 2_000 { script.online.standing().held } else { 0 });
+        }
+        assert!(most < 200, "{most} things were held at once");
+        assert_eq!(script.online.standing().verdict(), Verdict::Ok);
+    }
+}
+
+#[test]
+fn what_is_swept_away_is_only_what_nobody_can_see_any_more() {
+    // A read that begins when the limit of the old write ends may still see it, however many writes are open.
+    let mut script = Script::new();
+    let (old, crowd) = (script.begin(Kind::Write, 1, 0), (10..60).map(|at| (Kind::Write, at)));
+    assert!(script.end(old, 5, None));
+    let new = script.begin(Kind::Write, 2, 6);
+    crowd.for_each(|(kind, at)| _ = script.begin(kind, at, 7));
+    let (at_limit, behind) = (script.begin(Kind::Read, 1, 10), script.begin(Kind::Read, 1, 10));
+    assert!(script.end(new, 10, None));
+    assert!(script.end(at_limit, 11, None));
+    let late = script.begin(Kind::Read, 1, 11);
+    assert!(script.end(behind, 12, None));
+    assert!(!script.end(late, 12, None));
+
+    // A write that was seen and overwritten long ago may still return, and still may not fail.
+    for fails in [false, true] {
+        let mut script = Script::new();
+        let (slow, slower) = (script.begin(Kind::Write, 1, 0), script.begin(Kind::Write, 2, 0));
+        for (at, value) in [(1, 1), (3, 2)] {
+            let read = script.begin(Kind::Read, value, at);
+            assert!(script.end(read, at + 1, None));
+        }
+        for at in 10..200 {
+            let write = script.begin(Kind::Write, at, at);
+            assert!(script.end(write, at, None));
+        }
+        let (id, mut slow) = slow;
+        if fails {
+            slow = slow.failed();
+        }
+        assert_eq!(script.end((id, slow), 300, None), !fails);
+        assert!(script.end(slower, 300, None));
+    }
+}
+
+#[test]
+fn swaps_that_only_stand_on_each_other_are_all_named_online() {
+    let mut online = Online::new(&Options::default());
+    let swap = |from, to| Operation::cas(ClientId(0), KeyId(0), Value::Int(from), Value::Int(to), 0, 9);
+    online.on_invoke(7, &swap(1, 2));
+    online.on_invoke(8, &swap(2, 1));
+    let illegal = online.on_return(7, &swap(1, 2)).expect_err("a cycle");
+    assert_eq!((illegal.anomaly, illegal.call, illegal.others), (Anomaly::SwapCycle, 7, vec![7, 8]));
+}
+
+#[test]
+fn an_undecided_key_holds_nothing_and_still_wants_its_calls_in_the_order_of_time() {
+    let mut script = Script::new();
+    let (one, other) = (script.begin(Kind::Write, 1, 10), script.begin(Kind::Write, 1, 10));
+    let read = script.begin(Kind::Read, 1, 11);
+    assert!(script.end(read, 12, None));
+    let standing = script.online.standing();
+    assert_eq!((standing.undecided_keys, standing.held), (1, 0));
+    let backwards = std::panic::AssertUnwindSafe(|| _ = script.begin(Kind::Write, 2, 11));
+    assert!(std::panic::catch_unwind(backwards).is_err());
+    assert!(script.end(one, 13, None) && script.end(other, 14, None));
+}
+
+#[test]
+fn a_version_leaves_a_doubt_only_where_two_writes_could_have_it() {
+    let (client, key) = (ClientId(0), KeyId(0));
+    let call = |kind, value: Value| Operation::new(client, key, kind, value, 10, 90);
+    // Whose version is told, of two writes of one value, and when; and then a read with some version.
+    for (told, read, undecided) in [
+        // What no other has is that of the only write whose version is not known.
+        (vec![(1, "v1")], "v9", false),
+        (vec![(2, "v2")], "v9", false),
+        (vec![(1, "v1")], "v1", false),
+        (vec![(1, "v1"), (2, "v2")], "v9", true),
+        (vec![], "v9", true),
+    ] {
+        let mut online = Online::new(&Options::default());
+        let (first, second) = (call(Kind::Write, Value::Int(1)), call(Kind::Write, Value::Int(1)));
+        online.on_invoke(1, &first);
+        // The first will never be answered, and its version may come after that.
+        let mut unknown = first.unknown();
+        unknown.ret = 10;
+        assert!(online.on_return(1, &unknown).is_ok());
+        for (id, version) in told.iter().filter(|(id, _)| *id == 1) {
+            online.on_version(*id, key, Value::text(version));
+        }
+        online.on_invoke(2, &second);
+        for (id, version) in told.iter().filter(|(id, _)| *id == 2) {
+            online.on_version(*id, key, Value::text(version));
+        }
+        let seen = call(Kind::Read, Value::Int(1)).with_version(Value::text(read));
+        online.on_invoke(3, &seen);
+        assert!(online.on_return(3, &seen).is_ok());
+        assert_eq!(online.is_undecided(key), undecided, "told: {told:?}, read: {read}");
+    }
+    // A miss under some floor does not name the version of the initial value: the next may be under another.
+    let mut online = Online::new(&Options::default());
+    for (id, version) in [(1, "v3"), (2, "v5")] {
+        let mut miss = call(Kind::Read, Value::Absent).with_version(Value::text(version));
+        (miss.invoke, miss.ret) = (10 * id, 10 * id + 1);
+        online.on_invoke(id as u64, &miss);
+        assert!(online.on_return(id as u64, &miss).is_ok());
+        assert_eq!(online.is_undecided(key), id == 2);
+        let mut delete = call(Kind::Write, Value::Absent);
+        delete.invoke = 10 * id + 2;
+        online.on_invoke(9 + id as u64, &delete);
     }
 }

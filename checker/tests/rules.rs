@@ -5,8 +5,8 @@ mod common;
 use common::{Random, draw_history, draw_shape};
 use quorate_checker::weaker::{self, staleness};
 use quorate_checker::{
-    Anomaly, FailedCas, Format, History, Kind, Level, Method, Operation, Options, Outcome, Report, Value, Verdict,
-    check_history, read, read_jsonl, strongest, verify,
+    Anomaly, FailedCas, Format, History, Identity, Kind, Level, Method, Operation, Options, Outcome, Report, Value,
+    Verdict, check_history, read, read_jsonl, strongest, verify,
 };
 
 /// Operations as `client call key? [start end]`, for example `a put 1 0-5`, `b get 1 6-8`, `c cas 1>2 3-4`.
@@ -353,4 +353,96 @@ fn a_failed_swap_that_tells_nothing_leaves_the_weaker_levels_open() {
     assert_eq!(level(&silent, weaker::Level::Causal), Verdict::Unknown);
     let said = history("a put 1 0-1\n a put 2 2-3\n b get 1 4-5\n c cas 1>3 6-7! =2");
     assert_eq!(level(&said, weaker::Level::Causal), Verdict::Ok);
+}
+
+#[test]
+fn a_counterexample_shows_that_its_unknown_writes_happened_and_nothing_that_is_not_needed() {
+    let stories: [(&str, Anomaly, &[u32]); 9] = [
+        // The swap began last, and only an early read shows that it happened at all.
+        ("a put 1 0-1\n b cas 1>2 10-?\n c get 2 5-13\n d put 3 4-4", Anomaly::Overlap, &[0, 1, 2, 3]),
+        (
+            "a put 1 0-1\n b cas 1>2 2-?\n c cas 1>3 2-?\n d get 2 5-6\n e get 3 5-6",
+            Anomaly::SwappedTwice,
+            &[0, 1, 2, 3, 4],
+        ),
+        // Seen through another swap, of unknown outcome or not.
+        (
+            "a put 9 0-1\n a put 1 0-1\n b cas 1>2 2-?\n c cas 1>3 2-?\n d cas 3>4 2-?\n e get 4 5-6\n f get 2 5-6",
+            Anomaly::SwappedTwice,
+            &[1, 2, 3, 4, 5, 6],
+        ),
+        (
+            "a put 9 0-1\n a put 1 0-1\n b cas 1>2 2-?\n c cas 1>3 2-?\n d cas 3>4 2-9\n f get 2 5-6",
+            Anomaly::SwappedTwice,
+            &[1, 2, 3, 4, 5],
+        ),
+        // Two swaps that surely happened show their write themselves.
+        ("a put 1 0-?\n b cas 1>2 2-3\n c cas 1>3 2-3\n d get 1 0-9", Anomaly::SwappedTwice, &[0, 1, 2]),
+        ("a cas 1>2 0-?\n b cas 2>1 0-?\n c get 1 5-6", Anomaly::SwapCycle, &[0, 1, 2]),
+        ("a cas 1>2 0-9\n b cas 2>1 0-?\n c get 1 5-6", Anomaly::SwapCycle, &[0, 1]),
+        // What stands behind the tear in its chain is no part of it.
+        ("a put 1 5-6\n b get 1 0-1\n c cas 1>2 7-8\n d cas 2>3 9-10", Anomaly::Torn, &[0, 1]),
+        // The end of the second write touches the late read, so it takes the early one to show the order.
+        ("a put 1 0-5\n b put 2 6-20\n c get 2 10-11\n d get 1 20-21", Anomaly::Overlap, &[0, 1, 2, 3]),
+    ];
+    for (text, anomaly, operations) in stories {
+        let (found, mut shown) = broken(text);
+        shown.sort_unstable();
+        assert_eq!((found, &shown[..]), (anomaly, operations), "{text}");
+    }
+}
+
+#[test]
+fn a_version_ties_an_answer_to_its_write_where_the_value_would_not() {
+    // Version, value and identity: what was judged by version, and what had to be judged by value.
+    let (violation, fine) = (Verdict::Violation, Verdict::Ok);
+    let stories = [
+        // A version that no other write has is that of the write of unknown outcome, which comes once.
+        (
+            "a put 2 0-1 @v1\n c put 2 0-?\n b get 2 2-3 @v7\n b put 3 4-5 @v8\n b get 2 6-7 @v7",
+            violation,
+            Identity::Version,
+        ),
+        (
+            "a put 2 0-1 @v1\n c put 2 0-?\n b put 3 4-5 @v8\n b get 2 6-7 @v7\n b get 2 8-9 @v7",
+            fine,
+            Identity::Version,
+        ),
+        // Among two the first is a guess. Where the swap does not fit, it was the write.
+        (
+            "a put 1 0-1 @v1\n c cas 1>2 0-?\n d put 2 0-?\n a put 3 2-3 @v3\n b get 3 4-5 @v3\n b get 2 6-7 @v7",
+            fine,
+            Identity::Value,
+        ),
+        // A failed swap that says only "not 5" but carries a version saw that version's write.
+        ("a put 1 0-1 @v1\n a put 2 2-3 @v2\n b cas 5>6 4-5! @v1", violation, Identity::Version),
+        ("a put 1 0-1 @v1\n a put 2 2-3 @v2\n b cas 5>6 4-5! @v2\n c cas 5>6 6-7!", fine, Identity::Version),
+        // One that no write has is no reason to trust the others.
+        ("a put 1 0-1 @v1\n a put 2 2-3 @v2\n b cas 5>6 4-5! @v9", fine, Identity::Value),
+        // "Not 2" with the version of 2: the versions leave a doubt, and the values decide.
+        ("a put 1 0-1 @v1\n a put 2 2-9 @v2\n b cas 2>6 4-5! @v2", fine, Identity::Value),
+        // A read with the version of another value, likewise.
+        ("a put 1 0-1 @v1\n a put 2 2-9 @v2\n b get 1 4-5 @v2", fine, Identity::Value),
+    ];
+    for (text, verdict, identity) in stories {
+        let report = judge(text, FailedCas::Mismatch);
+        assert_eq!((report.verdict, report.keys[0].identity), (verdict, identity), "{text}\n{report:?}");
+    }
+}
+
+#[test]
+fn a_failed_swap_needs_no_search_where_the_order_has_room_for_it() {
+    for text in [
+        "a put 1 0-1\n b cas 5>2 2-3!",
+        // Intervals are closed: it may come before what ends when it begins, and after what begins when it ends.
+        "a put 1 0-5\n b cas 1>2 5-6!",
+        "a put 1 5-6\n b cas nil>2 4-5!",
+        // The second would have room before the first, which had ended.
+        "a put 1 0-100\n b put 2 1-100\n c cas nil>9 2-3!\n c cas 2>9 4-5!",
+        "a put 1 0-100\n c cas nil>9 2-4!\n d cas 1>9 4-5!",
+    ] {
+        assert_eq!(ok(text).keys[0].method, Method::Zones, "{text}");
+    }
+    // Only another order has room.
+    assert_eq!(ok("a put 1 0-9\n b put 2 0-9\n c cas 2>9 10-11!").keys[0].method, Method::Search);
 }

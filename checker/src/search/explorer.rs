@@ -64,9 +64,10 @@ impl<const N: usize> Configuration<N> {
     }
 }
 
-/// The events after which a lost state stays lost, and after which it hurts nobody.
+/// The lost state, and the events after which it stays lost, and after which it hurts nobody.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
+    state: u32,
     last_hiding: usize,
     last_hurt: usize,
 }
@@ -226,7 +227,7 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
     }
 
     fn find_lost(&mut self, state: u32) -> Lost {
-        let mut lost = Lost { last_hiding: 0, last_hurt: 0 };
+        let mut lost = Lost { state, last_hiding: 0, last_hurt: 0 };
         for (number, event) in self.window.events.iter().enumerate().filter(|(_, event)| event.step == Step::Invoke) {
             let op = self.calls[event.call as usize].op;
             if self.model.hides(op) {
@@ -275,14 +276,15 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
 
     /// The operations that leave no order: all that began until this call returned. Where a lost state was given up
     /// before an answer showed it, also what began until the answers that would have.
-    pub(crate) fn violation(&self, last: u32) -> Answer {
+    pub(crate) fn violation(&mut self, last: u32) -> Answer {
         let last = &self.calls[last as usize];
         let mut until = last.end;
-        if self.lost.is_some() {
-            let open = self.window.open.iter().flatten().map(|number| &self.calls[*number as usize]);
-            let open = open.filter(|call| call.pure).map(|call| call.end).max();
-            let to_come =
-                self.calls.iter().filter(|call| call.pure && call.start > last.end).map(|call| call.end).min();
+        if let Some(Lost { state, .. }) = self.lost {
+            let Explorer { calls, window, model, .. } = self;
+            let mut hurt = |call: &&Call| !call.optional && model.step(state, call.op).is_none();
+            let open = window.open.iter().flatten().map(|number| &calls[*number as usize]);
+            let open = open.filter(&mut hurt).map(|call| call.end).max();
+            let to_come = calls.iter().filter(|call| call.start > last.end).filter(hurt).map(|call| call.end).min();
             until = until.max(open.unwrap_or(until)).max(to_come.unwrap_or(until));
         }
         // A call that adds up is part of what later answers show, and one that takes something away shows it itself.

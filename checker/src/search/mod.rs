@@ -293,6 +293,36 @@ mod tests {
         assert_eq!(judged(1_024), Some("more than 1024 operations open at once"));
     }
 
+    /// The history of these operations alone.
+    fn only(history: &History, operations: &[u32]) -> History {
+        let mut part = History::new();
+        part.key("k");
+        for mut operation in operations.iter().map(|id| history.operation(*id).clone()) {
+            operation.client = part.client(&format!("c{}", operation.client.0));
+            part.push(operation);
+        }
+        part
+    }
+
+    #[test]
+    fn a_write_that_an_optional_one_hid_needs_no_place_of_its_own() {
+        let mut history = History::new();
+        let (key, clients) = (history.key("k"), ["u", "w", "r"].map(|name| history.client(name)));
+        let mut push = |at: usize, kind, value, start, end| {
+            history.push(Operation::new(clients[at], key, kind, Value::Int(value), start, end));
+        };
+        push(1, Kind::Write, 2, 0, 5);
+        push(2, Kind::Read, 1, 2, 3);
+        push(2, Kind::Read, 1, 6, 7);
+        history.push(Operation::new(clients[0], key, Kind::Write, Value::Int(1), 0, 0).unknown());
+        let rules = Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch, eventual_too: false };
+        let (model, calls) = model::compile(&history, &[0, 1, 2, 3], &rules, ModelKind::Register).expect("a register");
+        for deep in [false, true] {
+            let Answer::Ok(order) = judge::<1>(&calls, &model, deep) else { panic!("2, then 1, which both reads saw") };
+            assert_eq!(order, [0, 3, 1, 2]);
+        }
+    }
+
     #[test]
     fn both_engines_and_the_parts_agree_with_brute_force() {
         let rules = Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch, eventual_too: false };
@@ -310,14 +340,18 @@ mod tests {
             let parts = parts::judge(&calls, register, &clock, 1).map(|found| found.answer);
             cut += u32::from(parts.is_some());
             let answers = [judge::<1>(&calls, &model, false), judge::<4>(&calls, &model, true)];
-            for answer in answers.into_iter().chain(parts) {
+            for (judge, answer) in answers.into_iter().chain(parts).enumerate() {
                 match answer {
                     Answer::Ok(order) => {
                         assert!(expected, "seed {seed}");
                         let key = Key::new(&history, &ids, &rules, ModelKind::Register, Identity::Value);
                         assert_eq!(key.verify_order(&order), Ok(()), "seed {seed}");
                     }
-                    Answer::Violation(_) => assert!(!expected, "seed {seed}"),
+                    Answer::Violation(operations) => {
+                        assert!(!expected, "seed {seed}");
+                        let alone = is_linearizable(&only(&history, &operations), FailedCas::Mismatch, false);
+                        assert!(!alone, "seed {seed}, judge {judge}: {operations:?}");
+                    }
                     Answer::Unknown(blocked) => panic!("seed {seed} {blocked:?}"),
                 }
             }

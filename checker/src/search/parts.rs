@@ -33,11 +33,15 @@ pub(crate) fn judge(calls: &[Call], register: &Register, clock: &Clock, calls_mi
         parts.par_iter().map(|part| run(&part.calls, register.beginning_with(part.initial), false, &each)).collect();
     let states = found.iter().map(|found| found.states).sum();
     let mut order = Vec::with_capacity(calls.len());
-    for found in found {
+    for (number, found) in found.into_iter().enumerate() {
+        // The first part that is not ok stands for all: what went before it has an order, and says what it began with.
         match found.answer {
             Answer::Ok(witness) => order.extend(witness),
-            // The first part that is not ok stands for all: what went before it has an order.
-            answer => return Some(Found { answer, states }),
+            Answer::Violation(operations) => {
+                let before = parts[..number].iter().flat_map(|part| &part.calls).map(|call| call.id);
+                return Some(Found { answer: Answer::Violation(before.chain(operations).collect()), states });
+            }
+            answer @ Answer::Unknown(_) => return Some(Found { answer, states }),
         }
     }
     Some(Found { answer: Answer::Ok(order), states })
