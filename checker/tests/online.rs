@@ -342,10 +342,20 @@ fn what_is_swept_away_is_only_what_nobody_can_see_any_more() {
             let read = script.begin(Kind::Read, value, at);
             assert!(script.end(read, at + 1, None));
         }
-        for at in 10..200 {
+        for at in 100..200 {
             let write = script.begin(Kind::Write, at, at);
             assert!(script.end(write, at, None));
         }
+        // Two writes of one value are told apart by sweeping all away that is over.
+        for (kind, at) in [(Kind::Write, 201), (Kind::Write, 203), (Kind::Read, 205)] {
+            let call = script.begin(kind, 77, at);
+            assert!(script.end(call, at + 1, None));
+        }
+        // The slow write is over all the same: nobody may read it any more.
+        let mut twin = script.online.clone();
+        let stale = Operation::new(ClientId(0), KeyId(0), Kind::Read, Value::Int(1), 250, 251);
+        twin.on_invoke(1_000, &stale);
+        assert!(twin.on_return(1_000, &stale).is_err());
         let (id, mut slow) = slow;
         if fails {
             slow = slow.failed();
