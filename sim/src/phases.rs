@@ -130,7 +130,7 @@ impl World {
 
     /// Everything is quiet: over, or registers whose homes differ are read once more.
     fn rest_or_read_on(&mut self, deadline: u64, rounds: u32) -> Phase {
-        let differs = |key: &usize| self.keys[*key].register && self.converged(*key).is_err();
+        let differs = |key: &usize| self.keys[*key].register && self.converged(*key, &self.finals(*key)).is_err();
         let differing: Vec<usize> = (0..self.keys.len()).filter(differs).collect();
         if differing.is_empty() || rounds >= self.hosts.len() as u32 + REGISTER_ROUNDS_EXTRA {
             return Phase::Over { complete: true };
@@ -151,10 +151,10 @@ impl World {
         held.collect()
     }
 
-    /// Whether the homes of a key agree. Where durability is void a node may have been put back unnoticed, and have given
-    /// a version out a second time.
-    fn converged(&self, key: usize) -> Judgement {
-        Ledger::converged(&self.finals(key), self.plan.shape.phases.durability_void)
+    /// Whether the homes of a key agree. A version is given out twice only where durability is void, by a node that was
+    /// put back unnoticed; in any other run that alone breaks a promise.
+    fn converged(&self, key: usize, finals: &[(usize, Option<&Record>)]) -> Judgement {
+        Ledger::converged(finals, |version| self.oracles.dots.is_doubled(key, version))
     }
 
     fn check_deadline(&mut self, deadline: u64, what: &str) {
@@ -266,7 +266,7 @@ impl World {
             };
             let op = self.oracles.ledger.must_survive(key).1;
             let converged = match phases.live_within {
-                Some(_) => self.converged(key),
+                Some(_) => self.converged(key, &finals),
                 None => Ok(()),
             };
             self.judge(Some(key), op.as_slice(), settled);

@@ -181,8 +181,8 @@ impl World {
         let watched = match &op {
             StoreOp::Merge { key, record } => {
                 let key = self.key_number(key);
+                let judgement = self.oracles.dots.written(key, record.version, content_hash(&record.content));
                 if !self.plan.shape.phases.durability_void {
-                    let judgement = self.oracles.dots.written(key, record.version, content_hash(&record.content));
                     self.judge(Some(key), &[], judgement);
                 }
                 Some((key, record.version, true))

@@ -4,18 +4,20 @@ use super::{Judgement, Property, broken, show};
 use crate::table::Table;
 use quorate_core::version::{Actor, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The last dot of each actor, and what each version was written with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Dots {
     last: Vec<(Actor, u64)>,
     contents: Table<BTreeMap<Version, u64>>,
+    /// Versions of keys that came with a second content.
+    doubled: BTreeSet<(usize, Version)>,
 }
 
 impl Dots {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { last: Vec::new(), contents: Table::of(BTreeMap::new(), keys) }
+        Self { last: Vec::new(), contents: Table::of(BTreeMap::new(), keys), doubled: BTreeSet::new() }
     }
 
     /// A coordinator chose a version: its actor's dots only rise.
@@ -38,7 +40,13 @@ impl Dots {
         if before == content {
             return Ok(());
         }
+        self.doubled.insert((key, version));
         broken(Property::UniqueDots, format!("{} stands for two different contents", show(version)))
+    }
+
+    /// Whether a version has come with two contents.
+    pub(crate) fn is_doubled(&self, key: usize, version: Version) -> bool {
+        self.doubled.contains(&(key, version))
     }
 }
 
@@ -61,6 +69,8 @@ mod tests {
         assert!(dots.chosen(version(9, 2)).is_err());
         assert!(dots.written(0, version(5, 1), 11).is_ok());
         assert!(dots.written(0, version(5, 1), 11).is_ok());
+        assert!(!dots.is_doubled(0, version(5, 1)));
         assert!(dots.written(0, version(5, 1), 12).is_err());
+        assert!(dots.is_doubled(0, version(5, 1)) && !dots.is_doubled(0, version(6, 2)));
     }
 }

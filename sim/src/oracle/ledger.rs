@@ -76,11 +76,13 @@ impl Ledger {
     }
 
     /// The end, where convergence is demanded: all counted homes hold the same. That a version has one content is another
-    /// promise (A1): where that one cannot be kept, `versions_only` have to agree.
-    pub(crate) fn converged(finals: &[(usize, Option<&Record>)], versions_only: bool) -> Judgement {
+    /// promise (A1): of a version for which that one is known to be broken, homes may hold either content.
+    pub(crate) fn converged(finals: &[(usize, Option<&Record>)], is_doubled: impl Fn(Version) -> bool) -> Judgement {
         let Some(((first, expected), rest)) = finals.split_first() else { return Ok(()) };
         let differs = |record: &Option<&Record>| match (record, expected) {
-            (Some(record), Some(expected)) if versions_only => record.version != expected.version,
+            (Some(record), Some(expected)) if record.version == expected.version => {
+                record != expected && !is_doubled(record.version)
+            }
             _ => record != expected,
         };
         match rest.iter().find(|(_, record)| differs(record)) {
@@ -153,13 +155,13 @@ mod tests {
     fn homes_that_differ_in_the_end_are_seen() {
         let (old, new) = (record(4), record(5));
         let other = Record { version: new.version, content: Content::Value(Bytes::from_static(b"v")) };
-        for versions_only in [false, true] {
-            let judge = |finals: &[_]| Ledger::converged(finals, versions_only);
+        for doubled in [false, true] {
+            let judge = |finals: &[_]| Ledger::converged(finals, |version| doubled && version == new.version);
             assert!(judge(&[(0, Some(&new)), (1, Some(&new))]).is_ok());
             assert!(judge(&[(0, Some(&new)), (1, Some(&old))]).is_err());
             assert!(judge(&[(0, None), (1, None)]).is_ok());
             assert!(judge(&[(0, None), (1, Some(&old))]).is_err());
-            assert_eq!(judge(&[(0, Some(&new)), (1, Some(&other))]).is_ok(), versions_only);
+            assert_eq!(judge(&[(0, Some(&new)), (1, Some(&other))]).is_ok(), doubled);
         }
     }
 }
