@@ -11,10 +11,9 @@ fn recorded(text: &str) -> Recorded {
 }
 
 fn verdict(text: &str, format: Format) -> Verdict {
-    let Recorded { history, format: found } = recorded(text);
-    assert_eq!(found, format, "{text}");
-    let options = Options { init: format.init(), failed_cas: format.failed_cas(), ..Options::default() };
-    check_history(&history, &options).verdict
+    let recorded = recorded(text);
+    assert_eq!(recorded.format, format, "{text}");
+    check_history(&recorded.history, &recorded.options()).verdict
 }
 
 #[test]

@@ -1,46 +1,55 @@
 //! A small reader of EDN, as far as histories use it.
 //!
 //! Nil, booleans, numbers, strings, characters, symbols, keywords, lists, vectors, sets, maps, comments, discards
-//! (`#_`) and tags (`#inst`, `#jepsen.history.Op`), whose tag is passed over. Nesting is bounded.
+//! (`#_`) and tags (`#inst`, `#jepsen.history.Op`), whose tag is passed over. Nesting is bounded. Texts and names stay
+//! where they are in the input, unless something in them is escaped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::Value;
 
 /// One EDN form.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Edn {
+pub(crate) enum Edn<'a> {
     Nil,
     Int(i64),
-    Text(String),
+    Text(Cow<'a, str>),
     /// Without its colon.
-    Keyword(String),
+    Keyword(&'a str),
     /// Anything else that is one token: symbols, floats, booleans.
-    Token(String),
+    Token(&'a str),
     /// Lists, vectors and sets.
-    Many(Vec<Edn>),
-    Map(Vec<(Edn, Edn)>),
+    Many(Vec<Edn<'a>>),
+    Map(Vec<(Edn<'a>, Edn<'a>)>),
 }
 
 /// Deeper nesting is refused.
 const DEPTH_MAX: usize = 64;
+/// An event of Jepsen's has about so many fields.
+const PAIRS_USUAL: usize = 8;
 
-impl Edn {
-    /// What it takes in memory, about.
+/// The bytes that end a token.
+const ENDS: [bool; 256] = {
+    let (mut ends, stops) = ([false; 256], b" \t\r\n\x0c,;\"()[]{}");
+    let mut at = 0;
+    while at < stops.len() {
+        ends[stops[at] as usize] = true;
+        at += 1;
+    }
+    ends
+};
+
+impl<'a> Edn<'a> {
+    /// What it takes in memory beside the input, about.
     pub(crate) fn bytes(&self) -> usize {
         let behind = match self {
-            Edn::Nil | Edn::Int(_) => 0,
-            Edn::Text(text) | Edn::Keyword(text) | Edn::Token(text) => text.capacity(),
+            Edn::Nil | Edn::Int(_) | Edn::Keyword(_) | Edn::Token(_) | Edn::Text(Cow::Borrowed(_)) => 0,
+            Edn::Text(Cow::Owned(text)) => text.capacity(),
             Edn::Many(items) => items.iter().map(Edn::bytes).sum(),
             Edn::Map(entries) => entries.iter().map(|(name, value)| name.bytes() + value.bytes()).sum(),
         };
         size_of::<Edn>() + behind
-    }
-
-    /// The value under a keyword of a map.
-    pub(crate) fn get(&self, keyword: &str) -> Option<&Edn> {
-        let Edn::Map(pairs) = self else { return None };
-        pairs.iter().find(|(key, _)| matches!(key, Edn::Keyword(name) if name == keyword)).map(|(_, value)| value)
     }
 
     /// As a value of a history.
@@ -50,7 +59,7 @@ impl Edn {
             Edn::Int(number) => Value::Int(*number),
             Edn::Text(text) => Value::text(text),
             Edn::Keyword(name) => Value::Token(Arc::new(format!(":{name}"))),
-            Edn::Token(token) => Value::Token(Arc::new(token.clone())),
+            Edn::Token(token) => Value::Token(Arc::new(token.to_string())),
             Edn::Many(items) => Value::List(Arc::new(items.iter().map(Edn::value).collect())),
             Edn::Map(pairs) => {
                 let items = pairs.iter().flat_map(|(key, value)| [key.value(), value.value()]);
@@ -60,11 +69,12 @@ impl Edn {
     }
 
     /// As the name of a client or key.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn name(self) -> Cow<'a, str> {
         match self {
-            Edn::Text(text) | Edn::Token(text) => text.clone(),
-            Edn::Keyword(name) => format!(":{name}"),
-            other => other.value().to_string(),
+            Edn::Text(text) => text,
+            Edn::Token(text) => text.into(),
+            Edn::Keyword(name) => format!(":{name}").into(),
+            other => other.value().to_string().into(),
         }
     }
 }
@@ -110,11 +120,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The next form, or `None` at the end of the input.
-    pub(crate) fn form(&mut self) -> Result<Option<Edn>, String> {
+    pub(crate) fn form(&mut self) -> Result<Option<Edn<'a>>, String> {
         self.nested(0)
     }
 
-    fn nested(&mut self, depth: usize) -> Result<Option<Edn>, String> {
+    fn nested(&mut self, depth: usize) -> Result<Option<Edn<'a>>, String> {
         if depth > DEPTH_MAX {
             return Err(format!("forms are nested deeper than {DEPTH_MAX}"));
         }
@@ -124,12 +134,10 @@ impl<'a> Reader<'a> {
             b'(' => Edn::Many(self.many(b')', depth)?),
             b'[' => Edn::Many(self.many(b']', depth)?),
             b'{' => {
-                let mut items = self.many(b'}', depth)?.into_iter();
-                if items.len() % 2 == 1 {
-                    return Err("a map has a key without a value".to_string());
-                }
-                let mut pairs = Vec::with_capacity(items.len() / 2);
-                while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                let mut pairs = Vec::with_capacity(PAIRS_USUAL);
+                self.at += 1;
+                while let Some(key) = self.item(b'}', depth)? {
+                    let value = self.item(b'}', depth)?.ok_or("a map has a key without a value")?;
                     pairs.push((key, value));
                 }
                 Edn::Map(pairs)
@@ -154,37 +162,44 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn many(&mut self, close: u8, depth: usize) -> Result<Vec<Edn>, String> {
+    fn many(&mut self, close: u8, depth: usize) -> Result<Vec<Edn<'a>>, String> {
         self.at += 1;
         let mut items = Vec::new();
+        while let Some(item) = self.item(close, depth)? {
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    /// The next form of a collection, or `None` behind its end.
+    fn item(&mut self, close: u8, depth: usize) -> Result<Option<Edn<'a>>, String> {
         loop {
             match self.next_byte() {
                 None => return Err(format!("'{}' is missing at the end", char::from(close))),
                 Some(byte) if byte == close => {
                     self.at += 1;
-                    return Ok(items);
+                    return Ok(None);
                 }
                 Some(b'#') if self.bytes.get(self.at + 1) == Some(&b'_') => {
                     self.at += 2;
                     self.nested(depth + 1)?.ok_or("nothing to discard after #_")?;
                 }
-                Some(_) => items.extend(self.nested(depth + 1)?),
+                Some(_) => return self.nested(depth + 1),
             }
         }
     }
 
     fn token(&mut self) -> &'a str {
         let rest = &self.bytes[self.at..];
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;\"()[]{}".contains(byte);
-        let token = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        let token = &rest[..rest.iter().position(|byte| ENDS[usize::from(*byte)]).unwrap_or(rest.len())];
         self.at += token.len();
         std::str::from_utf8(token).unwrap_or("?")
     }
 
-    fn atom(&mut self) -> Result<Edn, String> {
+    fn atom(&mut self) -> Result<Edn<'a>, String> {
         let token = self.token();
         if let Some(name) = token.strip_prefix(':') {
-            return Ok(Edn::Keyword(name.to_string()));
+            return Ok(Edn::Keyword(name));
         }
         match token {
             "" => Err("a character that begins no form".to_string()),
@@ -193,20 +208,30 @@ impl<'a> Reader<'a> {
                 let digits = token.strip_suffix('N').unwrap_or(token);
                 match digits.strip_prefix('+').unwrap_or(digits).parse() {
                     Ok(number) => Ok(Edn::Int(number)),
-                    Err(_) => Ok(Edn::Token(token.to_string())),
+                    Err(_) => Ok(Edn::Token(token)),
                 }
             }
         }
     }
 
-    fn text(&mut self) -> Result<String, String> {
+    fn text(&mut self) -> Result<Cow<'a, str>, String> {
+        const NOT_UTF8: &str = "a string is not UTF-8";
         self.at += 1;
-        let mut bytes = Vec::new();
+        let rest = &self.bytes[self.at..];
+        let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or("a string is not closed")?;
+        self.at += plain;
+        let mut bytes = match rest[plain] {
+            b'"' => {
+                self.at += 1;
+                return std::str::from_utf8(&rest[..plain]).map(Cow::Borrowed).map_err(|_| NOT_UTF8.to_string());
+            }
+            _ => rest[..plain].to_vec(),
+        };
         loop {
             let byte = *self.bytes.get(self.at).ok_or("a string is not closed")?;
             self.at += 1;
             match byte {
-                b'"' => return String::from_utf8(bytes).map_err(|_| "a string is not UTF-8".to_string()),
+                b'"' => return String::from_utf8(bytes).map(Cow::Owned).map_err(|_| NOT_UTF8.to_string()),
                 b'\\' => {
                     let escaped = *self.bytes.get(self.at).ok_or("a string is not closed")?;
                     self.at += 1;
@@ -240,12 +265,11 @@ mod tests {
     fn forms_comments_and_discards_are_read() {
         let text = b"; a comment\n{:a 1, :b [nil \"x\\ny\" #{2} #_ignored -3N]} #tag (true)";
         let mut reader = Reader::new(text);
-        let map = reader.form().unwrap().unwrap();
-        assert_eq!(map.get("a"), Some(&Edn::Int(1)));
         let inner = Edn::Many(vec![Edn::Nil, Edn::Text("x\ny".into()), Edn::Many(vec![Edn::Int(2)]), Edn::Int(-3)]);
-        assert_eq!(map.get("b"), Some(&inner));
+        let map = Edn::Map(vec![(Edn::Keyword("a"), Edn::Int(1)), (Edn::Keyword("b"), inner)]);
+        assert_eq!(reader.form().unwrap(), Some(map));
         assert_eq!(reader.line(), 2);
-        assert_eq!(reader.form().unwrap(), Some(Edn::Many(vec![Edn::Token("true".into())])));
+        assert_eq!(reader.form().unwrap(), Some(Edn::Many(vec![Edn::Token("true")])));
         assert_eq!(reader.form().unwrap(), None);
     }
 

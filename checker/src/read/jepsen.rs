@@ -9,6 +9,8 @@
 //! with nil says nothing (Knossos treats it so); in the key-value form it says "absent". Without usable times the
 //! position of an event is its time.
 
+use std::borrow::Cow;
+
 use super::ReadError;
 use super::edn::{Edn, Reader};
 use super::pairing::{Event, Pairing, Phase};
@@ -16,13 +18,13 @@ use super::room::Room;
 use crate::Value;
 use crate::history::{History, Kind, Time};
 
-struct Line {
+struct Line<'a> {
     line: u64,
-    process: String,
+    process: i64,
     phase: Phase,
     kind: Kind,
-    key: Option<String>,
-    value: Edn,
+    key: Option<Cow<'a, str>>,
+    value: Edn<'a>,
     time: Option<Time>,
 }
 
@@ -41,8 +43,8 @@ pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<Jepsen, ReadError> {
     for Line { line, process, phase, kind, key, value, time } in lines {
         let (key, value) = match value {
             Edn::Many(mut pair) if independent && pair.len() == 2 => {
-                let value = pair.pop().expect("two");
-                (pair[0].name(), value)
+                let (value, key) = (pair.pop().expect("two"), pair.pop().expect("two"));
+                (key.name(), value)
             }
             value => (key.unwrap_or_default(), value),
         };
@@ -54,12 +56,13 @@ pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<Jepsen, ReadError> {
             (Kind::Read, Edn::Nil) if !has_keys => (None, Value::Any),
             (_, value) => (None, value.value()),
         };
-        pairing.push(Event { line, client: &process, phase, kind, key: &key, value, expected, time })?;
+        let client = &process.to_string();
+        pairing.push(Event { line, client, phase, kind, key: &key, value, expected, time })?;
     }
     Ok(Jepsen { history: pairing.finish(), has_keys })
 }
 
-fn lines(bytes: &[u8], room: &mut Room) -> Result<Vec<Line>, ReadError> {
+fn lines<'a>(bytes: &'a [u8], room: &mut Room) -> Result<Vec<Line<'a>>, ReadError> {
     let mut reader = Reader::new(bytes);
     let mut inside = false;
     let mut lines = Vec::new();
@@ -80,36 +83,38 @@ fn lines(bytes: &[u8], room: &mut Room) -> Result<Vec<Line>, ReadError> {
         let form = reader.form().map_err(|reason| ReadError::at(line, reason))?;
         // A form and what its event keeps of it live side by side for a moment, and all events until the last is read.
         room.take(form.as_ref().map_or(0, Edn::bytes), line)?;
-        lines.extend(form.map(|form| event(&form, line)).transpose()?.flatten());
+        lines.extend(form.map(|form| event(form, line)).transpose()?.flatten());
     }
     Ok(lines)
 }
 
 /// One event; `None` for those of the nemesis.
-fn event(form: &Edn, line: u64) -> Result<Option<Line>, ReadError> {
-    let wrong = |reason: String| ReadError::at(line, reason);
-    if !matches!(form, Edn::Map(_)) {
-        return Err(wrong("an event is a map".to_string()));
-    }
-    let process = match form.get("process") {
-        Some(Edn::Int(process)) => process.to_string(),
+fn event(form: Edn<'_>, line: u64) -> Result<Option<Line<'_>>, ReadError> {
+    let wrong = |reason: &str| ReadError::at(line, reason);
+    let Edn::Map(mut pairs) = form else { return Err(wrong("an event is a map")) };
+    let mut take = |keyword: &str| {
+        let pair = pairs.iter_mut().find(|(key, _)| matches!(key, Edn::Keyword(name) if *name == keyword));
+        pair.map(|(_, value)| std::mem::replace(value, Edn::Nil))
+    };
+    let process = match take("process") {
+        Some(Edn::Int(process)) => process,
         Some(_) => return Ok(None),
-        None => return Err(wrong(":process is missing".to_string())),
+        None => return Err(wrong(":process is missing")),
     };
-    let phase = match form.get("type") {
-        Some(Edn::Keyword(name)) => Phase::from_name(name).ok_or_else(|| wrong(format!("unknown :type :{name}")))?,
-        _ => return Err(wrong(":type is missing".to_string())),
+    let phase = match take("type") {
+        Some(Edn::Keyword(name)) => Phase::from_name(name).ok_or_else(|| wrong(&format!("unknown :type :{name}")))?,
+        _ => return Err(wrong(":type is missing")),
     };
-    let kind = match form.get("f") {
-        Some(Edn::Keyword(name)) => kind_of(name).ok_or_else(|| wrong(format!("unknown :f :{name}")))?,
-        _ => return Err(wrong(":f is missing".to_string())),
+    let kind = match take("f") {
+        Some(Edn::Keyword(name)) => kind_of(name).ok_or_else(|| wrong(&format!("unknown :f :{name}")))?,
+        _ => return Err(wrong(":f is missing")),
     };
-    let time = match form.get("time") {
-        Some(Edn::Int(time)) => Some(*time),
+    let time = match take("time") {
+        Some(Edn::Int(time)) => Some(time),
         _ => None,
     };
-    let key = form.get("key").map(Edn::name);
-    let value = form.get("value").cloned().unwrap_or(Edn::Nil);
+    let key = take("key").map(Edn::name);
+    let value = take("value").unwrap_or(Edn::Nil);
     Ok(Some(Line { line, process, phase, kind, key, value, time }))
 }
 
@@ -119,8 +124,8 @@ pub(crate) fn kind_of(name: &str) -> Option<Kind> {
 }
 
 /// Is every value a pair of a key and a value?
-fn is_independent(lines: &[Line]) -> bool {
-    let is_pair = |value: &Edn| matches!(value, Edn::Many(items) if items.len() == 2);
+fn is_independent(lines: &[Line<'_>]) -> bool {
+    let is_pair = |value: &Edn<'_>| matches!(value, Edn::Many(items) if items.len() == 2);
     let mut telling = false;
     for line in lines {
         match (&line.value, line.kind) {

@@ -36,7 +36,7 @@ pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<History, ReadError> 
     if found { Ok(pairing.finish()) } else { Err(ReadError::at(1, "no event of jepsen.util in the whole log")) }
 }
 
-fn split(kind: Kind, phase: Phase, value: Edn, line: u64) -> Result<(Option<Value>, Value), ReadError> {
+fn split(kind: Kind, phase: Phase, value: Edn<'_>, line: u64) -> Result<(Option<Value>, Value), ReadError> {
     match (kind, value) {
         (Kind::Cas, Edn::Many(pair)) if pair.len() == 2 => Ok((Some(pair[0].value()), pair[1].value())),
         (Kind::Cas, _) if phase == Phase::Invoke => Err(ReadError::at(line, "the value of a cas is a pair [old new]")),

@@ -16,7 +16,7 @@ mod stream;
 use std::io::{self, Read};
 
 use crate::history::{History, Time};
-use crate::{FailedCas, Value};
+use crate::{FailedCas, Options, Value};
 pub(crate) use json::encode_base64;
 pub(crate) use room::Room;
 pub use stream::{StreamReport, check_stream};
@@ -125,6 +125,14 @@ pub struct Recorded {
     pub history: History,
     /// In which form.
     pub format: Format,
+}
+
+impl Recorded {
+    /// How to judge it unless the caller knows better: what keys hold at first, and what a failed compare-and-set tells,
+    /// differ from form to form. The history alone does not say it.
+    pub fn options(&self) -> Options {
+        Options { init: self.format.init(), failed_cas: self.format.failed_cas(), ..Options::default() }
+    }
 }
 
 /// Bytes that are looked at to recognise a format.
