@@ -118,7 +118,7 @@ pub(crate) enum Role<'a> {
 pub(crate) fn role<'a>(history: &'a History, id: OperationId, rules: &Rules) -> Role<'a> {
     let operation = history.operation(id);
     match (operation.kind, operation.outcome) {
-        (Kind::Read, Outcome::Ok) if operation.value == Value::Any => Role::Nothing,
+        (Kind::Read, Outcome::Ok) if matches!(operation.value, Value::Any) => Role::Nothing,
         (Kind::Read, Outcome::Ok) if operation.level.is_eventual() && !rules.eventual_too => Role::Nothing,
         (Kind::Read, Outcome::Ok) => Role::Observe(&operation.value),
         (Kind::Write, Outcome::Ok | Outcome::Unknown) => Role::Write(&operation.value),

@@ -61,24 +61,19 @@ impl ModelKind {
 
     /// What the calls on one key suggest.
     pub(crate) fn suggested(history: &History, ids: &[OperationId]) -> Self {
-        let (mut append, mut queue, mut remove, mut add, mut lists) = (false, false, false, false, false);
-        for operation in ids.iter().map(|id| history.operation(*id)) {
-            match operation.kind {
-                Kind::Read => lists |= matches!(operation.value, Value::List(_)),
-                Kind::Write | Kind::Cas => {}
-                Kind::Append => append = true,
-                Kind::Add => add = true,
-                Kind::Remove => remove = true,
-                Kind::Enqueue | Kind::Dequeue => queue = true,
-            }
-        }
-        if append {
+        // One bit a kind: which kind comes next cannot be foreseen, and a wrong guess costs more than all the rest.
+        let bit = |kind: Kind| 1u32 << kind as u32;
+        let operations = || ids.iter().map(|id| history.operation(*id));
+        let kinds = operations().fold(0, |kinds, operation| kinds | bit(operation.kind));
+        let any = |wanted: &[Kind]| wanted.iter().any(|kind| kinds & bit(*kind) != 0);
+        let lists = || operations().any(|call| call.kind == Kind::Read && matches!(call.value, Value::List(_)));
+        if any(&[Kind::Append]) {
             ModelKind::Kv
-        } else if queue {
+        } else if any(&[Kind::Enqueue, Kind::Dequeue]) {
             ModelKind::Queue
-        } else if remove || add && lists {
+        } else if any(&[Kind::Remove]) || any(&[Kind::Add]) && lists() {
             ModelKind::Set
-        } else if add {
+        } else if any(&[Kind::Add]) {
             ModelKind::Counter
         } else {
             ModelKind::Register

@@ -91,31 +91,38 @@ fn lines<'a>(bytes: &'a [u8], room: &mut Room) -> Result<Vec<Line<'a>>, ReadErro
 /// One event; `None` for those of the nemesis.
 fn event(form: Edn<'_>, line: u64) -> Result<Option<Line<'_>>, ReadError> {
     let wrong = |reason: &str| ReadError::at(line, reason);
-    let Edn::Map(mut pairs) = form else { return Err(wrong("an event is a map")) };
-    let mut take = |keyword: &str| {
-        let pair = pairs.iter_mut().find(|(key, _)| matches!(key, Edn::Keyword(name) if *name == keyword));
-        pair.map(|(_, value)| std::mem::replace(value, Edn::Nil))
-    };
-    let process = match take("process") {
+    let Edn::Map(pairs) = form else { return Err(wrong("an event is a map")) };
+    let (mut process, mut phase, mut called, mut time, mut key, mut shown) = (None, None, None, None, None, Edn::Nil);
+    for (name, value) in pairs {
+        let Edn::Keyword(name) = name else { continue };
+        match name {
+            "process" => process = Some(value),
+            "type" => phase = Some(value),
+            "f" => called = Some(value),
+            "time" => time = Some(value),
+            "key" => key = Some(value.name()),
+            "value" => shown = value,
+            _ => {}
+        }
+    }
+    let process = match process {
         Some(Edn::Int(process)) => process,
         Some(_) => return Ok(None),
         None => return Err(wrong(":process is missing")),
     };
-    let phase = match take("type") {
+    let phase = match phase {
         Some(Edn::Keyword(name)) => Phase::from_name(name).ok_or_else(|| wrong(&format!("unknown :type :{name}")))?,
         _ => return Err(wrong(":type is missing")),
     };
-    let kind = match take("f") {
+    let kind = match called {
         Some(Edn::Keyword(name)) => kind_of(name).ok_or_else(|| wrong(&format!("unknown :f :{name}")))?,
         _ => return Err(wrong(":f is missing")),
     };
-    let time = match take("time") {
+    let time = match time {
         Some(Edn::Int(time)) => Some(time),
         _ => None,
     };
-    let key = take("key").map(Edn::name);
-    let value = take("value").unwrap_or(Edn::Nil);
-    Ok(Some(Line { line, process, phase, kind, key, value, time }))
+    Ok(Some(Line { line, process, phase, kind, key, value: shown, time }))
 }
 
 /// The call behind a Jepsen `:f`.
