@@ -8,11 +8,13 @@
 //! may be missing), no operation stands behind one that started after its end, and each answer is what a register
 //! would have said. Linear in the length of the key.
 
+mod closed;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::Value;
 use crate::cluster::{NONE, Role, Rules, interval, role};
-use crate::history::{History, Kind, NEVER, OperationId, Outcome, Time};
+use crate::history::{History, Kind, OperationId, Outcome, Time};
 use crate::model::ModelKind;
 
 /// Why a certificate is refused.
@@ -244,51 +246,6 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// A call outside the conflict that could explain one of its answers.
-    pub(crate) fn missing_from(&self, conflict: &[OperationId]) -> Option<OperationId> {
-        let inside: HashSet<OperationId> = conflict.iter().copied().collect();
-        let mut outside = self.ids.iter().copied().filter(|id| !inside.contains(id) && !self.is_nothing(*id));
-        if !matches!(self.model, ModelKind::Auto | ModelKind::Register) {
-            // What adds up cannot be left out, unless it began after the last answer.
-            let observes = |id: &&OperationId| {
-                let kind = self.history.operation(**id).kind;
-                self.is_required(**id) && matches!(kind, Kind::Read | Kind::Cas | Kind::Dequeue)
-            };
-            let last = conflict.iter().filter(observes).map(|id| interval(self.history, *id).1).max();
-            return outside.find(|id| {
-                let operation = self.history.operation(*id);
-                let found_nothing =
-                    operation.kind == Kind::Dequeue && operation.end() != NEVER && operation.value.is_absent();
-                let changes = operation.kind != Kind::Read && operation.outcome != Outcome::Fail && !found_nothing;
-                changes && last.is_some_and(|last| interval(self.history, *id).0 <= last)
-            });
-        }
-        let mut seen = HashSet::new();
-        let mut choosy = Vec::new();
-        for id in conflict {
-            match role(self.history, *id, self.rules) {
-                Role::Nothing | Role::Write(_) => {}
-                Role::Swap(value, _) => drop(seen.insert(value)),
-                Role::Observe(value) if self.history.operation(*id).version().is_none() => drop(seen.insert(value)),
-                Role::Observe(_) | Role::Differ(_) => choosy.push(*id),
-            }
-        }
-        outside.find(|id| match role(self.history, *id, self.rules) {
-            Role::Write(value) | Role::Swap(_, value) => {
-                seen.contains(value) || choosy.iter().any(|observer| self.could_observe(*observer, *id, value))
-            }
-            Role::Nothing | Role::Observe(_) | Role::Differ(_) => false,
-        })
-    }
-
-    fn could_observe(&self, observer: OperationId, writer: OperationId, value: &Value) -> bool {
-        let same = match role(self.history, observer, self.rules) {
-            Role::Observe(seen) => seen == value,
-            _ => true,
-        };
-        same && self.may_see(observer, writer)
-    }
-
     /// Tries every order of at most [`TRIED_MAX`] operations, remembering the dead ends; `None` if they are too many.
     fn is_orderable(&self, ids: &[OperationId]) -> Option<bool> {
         let all = ids.iter().enumerate();
@@ -302,19 +259,39 @@ impl<'a> Key<'a> {
             if dead.len() > DEAD_ENDS_MAX {
                 return None;
             }
-            if !dead.insert((done, state.clone())) {
+            let is_left = |(at, _): &(usize, &OperationId)| done & 1 << at == 0;
+            if !dead.insert((done, state.clone())) || self.is_lost(&state, all.clone().filter(is_left)) {
                 continue;
             }
             let open = all.clone().filter(|(at, _)| required & !done & 1 << at != 0);
             let deadline = open.map(|(_, id)| interval(self.history, *id).1).min().expect("one is still open");
-            for (at, id) in all.clone().filter(|(at, _)| done & 1 << at == 0) {
+            let before = stack.len();
+            for (at, id) in all.clone().filter(is_left) {
                 let mut next = state.clone();
                 if interval(self.history, *id).0 <= deadline && self.apply(&mut next, *id) {
+                    let operation = self.history.operation(*id);
+                    // What only looks may as well look now: whatever order there is, it has a place here too.
+                    if operation.kind == Kind::Read || operation.outcome == Outcome::Fail {
+                        stack.truncate(before);
+                        stack.push((done | 1 << at, next));
+                        break;
+                    }
                     stack.push((done | 1 << at, next));
                 }
             }
         }
         Some(false)
+    }
+
+    /// Is there a text that only grows from here, and an answer still to come that does not begin with it?
+    fn is_lost<'i>(&self, state: &State<'_>, mut left: impl Iterator<Item = (usize, &'i OperationId)> + Clone) -> bool {
+        let State::Text(Some(held)) = state else { return false };
+        let hides = |id: OperationId| matches!(role(self.history, id, self.rules), Role::Write(_) | Role::Swap(..));
+        let refutes = |id: OperationId| match role(self.history, id, self.rules) {
+            Role::Observe(seen) => text(seen).is_none_or(|seen| !seen.starts_with(held)),
+            _ => false,
+        };
+        !left.clone().any(|(_, id)| hides(*id)) && left.any(|(_, id)| refutes(*id))
     }
 }
 
@@ -329,4 +306,4 @@ fn text(value: &Value) -> Option<Vec<u8>> {
 /// The most operations a counterexample may have to be verified by trying every order.
 const TRIED_MAX: usize = 64;
 /// The most dead ends that are remembered while trying.
-const DEAD_ENDS_MAX: usize = 1_000_000;
+const DEAD_ENDS_MAX: usize = 200_000;

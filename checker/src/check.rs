@@ -475,13 +475,12 @@ pub fn verify(history: &History, report: &KeyReport, options: &Options) -> Resul
 
 /// Verifies every key of a report; how many certificates there were and held.
 ///
-/// A counterexample that is too large to try, or that a search did not make small, is not counted and not refused.
+/// A counterexample that is too large to try is not counted and not refused: [`minimize`](crate::minimize) it first.
 pub fn verify_all(history: &History, report: &Report, options: &Options) -> Result<usize, (KeyId, Refusal)> {
     let (rules, by_key) = (options.rules(), history.by_key());
     let holds = |key: &KeyReport| match verify_key(history, by_key.of(key.key), key, &rules) {
         Ok(held) => Ok(usize::from(held)),
         Err(Refusal::TooLarge(_)) => Ok(0),
-        Err(Refusal::WriterMissing(_)) if key.method == Method::Search => Ok(0),
         Err(refusal) => Err((key.key, refusal)),
     };
     report.keys.par_iter().map(holds).sum()

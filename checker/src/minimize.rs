@@ -4,33 +4,51 @@
 //! out is allowed only if what is left still speaks for the whole key: no operation that stays may have observed it.
 //! Under that rule operations are taken out in ever smaller runs until no single one can go.
 
+use rayon::prelude::*;
+
 use crate::certificate::Key;
-use crate::check::{KeyReport, Options};
+use crate::check::{KeyReport, Options, Report};
 use crate::explain;
 use crate::history::{History, OperationId};
 use crate::register::Conflict;
-use crate::search::{self, Answer};
+use crate::search::{self, Answer, Clock};
 
 /// States that one trial may look at: a trial that needs more keeps its operations.
 const TRIAL_STATES: u64 = 200_000;
 
-/// Makes the violation of one key as small as single removals can; does nothing to other keys.
+/// Makes the violation of one key as small as single removals can, or as the time of the budget allows; does nothing to
+/// other keys.
 pub fn minimize(history: &History, report: &mut KeyReport, options: &Options) {
+    let by_key = history.by_key();
+    key(history, by_key.of(report.key), report, options, &clock(options));
+}
+
+/// The same for every key of a report, which share the time of the budget.
+pub(crate) fn minimize_all(history: &History, report: &mut Report, options: &Options) {
+    let (by_key, clock) = (history.by_key(), clock(options));
+    let each = |report: &mut KeyReport| key(history, by_key.of(report.key), report, options, &clock);
+    if options.parallel {
+        report.keys.par_iter_mut().for_each(each);
+    } else {
+        report.keys.iter_mut().for_each(each);
+    }
+}
+
+fn clock(options: &Options) -> Clock {
+    Clock::start(crate::Budget { states: TRIAL_STATES, ..options.budget })
+}
+
+fn key(history: &History, ids: &[OperationId], report: &mut KeyReport, options: &Options, clock: &Clock) {
     let Some(violation) = &mut report.violation else { return };
     let rules = options.rules();
-    let by_key = history.by_key();
-    let key = Key::new(history, by_key.of(report.key), &rules, report.model, report.identity);
-    let clock = search::Clock::start(crate::Budget { states: TRIAL_STATES, ..options.budget });
+    let key = Key::new(history, ids, &rules, report.model, report.identity);
     let is_violation = |operations: &[OperationId]| {
         if key.missing_from(operations).is_some() {
             return false;
         }
-        if operations.len() <= 64 {
-            return key.verify_conflict(operations).is_ok();
-        }
         let mut sorted = operations.to_vec();
         sorted.sort_unstable();
-        let found = search::key(history, &sorted, &rules, report.model, false, &clock);
+        let found = search::key(history, &sorted, &rules, report.model, false, clock);
         matches!(found, Ok(found) if matches!(found.answer, Answer::Violation(_)))
     };
     let mut kept = violation.operations.clone();

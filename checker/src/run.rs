@@ -13,11 +13,12 @@ use rayon::prelude::*;
 use crate::certificate::Refusal;
 use crate::check::{check_history_with, verify_all};
 use crate::history::History;
+use crate::minimize::minimize_all;
 use crate::read::{self, Format, ReadError, Recorded, Room};
 use crate::weaker::eventual::{Conflicts, Dump, EndReport, check_end};
 use crate::weaker::{self, Ladder, Level};
 use crate::write::write_jepsen_edn;
-use crate::{FailedCas, Options, Report, Value, Verdict, minimize, render};
+use crate::{FailedCas, Options, Report, Value, Verdict, render};
 
 /// Where a history comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -402,7 +403,7 @@ fn settled(options: &RunOptions, format: Format) -> Options {
 /// Minimises and verifies as asked; how many certificates held.
 fn finish(history: &History, report: &mut Report, judged: &Options, options: &RunOptions) -> Result<usize, RunError> {
     if options.minimize {
-        report.keys.iter_mut().for_each(|key| minimize(history, key, judged));
+        minimize_all(history, report, judged);
     }
     if !options.verify {
         return Ok(0);

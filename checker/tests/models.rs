@@ -4,8 +4,8 @@ mod common;
 
 use common::Random;
 use quorate_checker::{
-    History, Kind, ModelKind, NEVER, Operation, Options, Outcome, Value, Verdict, check_history, minimize, verify,
-    write_jsonl,
+    Anomaly, History, Kind, ModelKind, NEVER, Operation, Options, Outcome, Refusal, Value, Verdict, Violation,
+    check_history, minimize, verify, write_jsonl,
 };
 use std::sync::Arc;
 
@@ -126,9 +126,9 @@ fn draw(random: &mut Random, model: ModelKind) -> (History, Vec<(Operation, i64)
 }
 
 #[test]
-fn every_model_agrees_with_brute_force_and_every_certificate_verifies() {
+fn every_model_agrees_with_brute_force_and_every_certificate_verifies_and_no_other() {
     for model in [ModelKind::Kv, ModelKind::Set, ModelKind::Counter, ModelKind::Queue] {
-        let mut violations = 0;
+        let (mut violations, mut orderable) = (0, 0);
         for seed in 0..3_000 {
             let mut random = Random(seed);
             let (history, calls) = draw(&mut random, model);
@@ -143,7 +143,15 @@ fn every_model_agrees_with_brute_force_and_every_certificate_verifies() {
             assert_eq!(report.verdict, if expected { Verdict::Ok } else { Verdict::Violation }, "{}", show());
             let Some(key) = report.keys.first() else { continue };
             assert_eq!(verify(&history, key, &options), Ok(true), "{}", show());
-            if !expected {
+            if expected {
+                let operations = (0..history.len() as u32).filter(|_| random.chance(70)).collect();
+                let (key, anomaly, words) = (key.key, Anomaly::NoOrder, String::new());
+                let mut part = report.keys[0].clone();
+                (part.verdict, part.witness) = (Verdict::Violation, None);
+                part.violation = Some(Violation { key, anomaly, operations, words });
+                let refusal = verify(&history, &part, &options).expect_err("no part of it proves anything");
+                orderable += usize::from(refusal == Refusal::Orderable);
+            } else {
                 violations += 1;
                 let before = key.violation.clone().expect("a violation").operations.len();
                 minimize(&history, &mut report.keys[0], &options);
@@ -153,5 +161,6 @@ fn every_model_agrees_with_brute_force_and_every_certificate_verifies() {
             }
         }
         assert!(violations > 100, "{model:?}: {violations} violations");
+        assert!(orderable > 100, "{model:?}: {orderable} parts were closed");
     }
 }

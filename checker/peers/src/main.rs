@@ -4,8 +4,9 @@
 //! cargo run --release --manifest-path checker/peers/Cargo.toml -- verdicts
 //! cargo run --release --manifest-path checker/peers/Cargo.toml -- compare FILE...
 //! ```
-//! `verdicts` judges every history of porcupine's own tests and compares with the published verdicts; it fails if one
-//! differs. `compare` judges files of any form and fails where two answers contradict each other.
+//! `verdicts` judges every history of porcupine's own tests, compares with the published verdicts and verifies every
+//! certificate; it fails if one differs. `compare` judges files of any form both here and by the peer and fails where
+//! the two answers contradict each other.
 //!
 //! The peer is given operations that are already in memory, in the form it wants; ours reads the file besides, which is
 //! counted apart.
@@ -17,100 +18,91 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use quorate_checker::{Recorded, Verdict, check_history, read};
+use quorate_checker::{Options, Recorded, Report, Verdict, check_history, minimize, read, verify_all};
 
 /// After this the peer is asked to give up.
 const PEER_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// What one history took.
-struct Measured {
-    operations: usize,
-    ours: Verdict,
+/// What our answer to one history took.
+struct Ours {
+    recorded: Recorded,
+    options: Options,
+    report: Report,
     read: Duration,
     judged: Duration,
-    /// Its verdict, `None` where it has no such calls.
-    peer: Option<(Verdict, Duration)>,
 }
 
-fn measure(path: &Path) -> Result<Measured, String> {
+fn ours(path: &Path, certificates: bool) -> Result<Ours, String> {
     let name = path.display();
     let begun = Instant::now();
     let file = std::fs::File::open(path).map_err(|error| format!("{name}: {error}"))?;
-    let recorded: Recorded = read(file, None, None).map_err(|error| format!("{name}: {error}"))?;
+    let recorded = read(file, None, None).map_err(|error| format!("{name}: {error}"))?;
     let read = begun.elapsed();
-    let options = recorded.options();
     let begun = Instant::now();
-    let ours = check_history(&recorded.history, &options).verdict;
-    let judged = begun.elapsed();
-    let peer = model::parts(&recorded.history, &options).map(|parts| {
-        let begun = Instant::now();
-        (model::judge(&parts, PEER_TIME_MAX), begun.elapsed())
-    });
-    Ok(Measured { operations: recorded.history.len(), ours, read, judged, peer })
+    let options = Options { certificates, ..recorded.options() };
+    let report = check_history(&recorded.history, &options);
+    Ok(Ours { recorded, options, report, read, judged: begun.elapsed() })
 }
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn show(path: &Path, measured: &Measured) {
+/// Judges one file both ways and tells whether the answers can both be right.
+fn compare(path: &Path) -> Result<bool, String> {
+    let Ours { recorded, options, report, read, judged } = ours(path, false)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Measured { operations, ours, read, judged, peer } = measured;
-    print!("{name:<14} {operations:>8} operations  {:<9}", ours.name());
-    print!(" read {:>9.3} ms, judged {:>9.3} ms", milliseconds(*read), milliseconds(*judged));
-    match peer {
-        Some((verdict, took)) => println!(
-            "  peer {:<9} {:>9.1} ms, {:>6.0}x of judging, {:>6.0}x with reading",
-            verdict.name(),
-            milliseconds(*took),
-            took.as_secs_f64() / judged.as_secs_f64(),
-            took.as_secs_f64() / (*read + *judged).as_secs_f64()
-        ),
-        None => println!("  peer -"),
-    }
+    let ours = report.verdict;
+    print!("{name:<14} {:>8} operations  {:<9}", recorded.history.len(), ours.name());
+    print!(" read {:>9.3} ms, judged {:>9.3} ms", milliseconds(read), milliseconds(judged));
+    let Some(parts) = model::parts(&recorded.history, &options) else {
+        println!("  peer: no such model");
+        return Ok(true);
+    };
+    let begun = Instant::now();
+    let peer = model::judge(&parts, PEER_TIME_MAX);
+    let took = begun.elapsed();
+    println!(
+        "  peer {:<9} {:>9.1} ms, {:.0}x of judging, {:.0}x of both",
+        peer.name(),
+        milliseconds(took),
+        took.as_secs_f64() / judged.as_secs_f64(),
+        took.as_secs_f64() / (read + judged).as_secs_f64()
+    );
+    Ok(ours == peer || ours == Verdict::Unknown || peer == Verdict::Unknown)
 }
 
-/// Two answers that cannot both be right; an answer that was not found contradicts nothing.
-fn contradict(one: Verdict, other: Verdict) -> bool {
-    one != other && one != Verdict::Unknown && other != Verdict::Unknown
-}
-
-fn compare(paths: &[PathBuf]) -> Result<(), String> {
+fn compare_all(paths: &[PathBuf]) -> Result<(), String> {
     let mut wrong = 0;
     for path in paths {
-        let measured = measure(path)?;
-        show(path, &measured);
-        wrong += usize::from(measured.peer.is_some_and(|(peer, _)| contradict(measured.ours, peer)));
+        wrong += usize::from(!compare(path)?);
     }
     if wrong == 0 { Ok(()) } else { Err(format!("{wrong} files are judged differently")) }
 }
 
 fn verdicts() -> Result<(), String> {
     let histories = peer_files()?.join("test_data");
-    let (mut all, mut wrong) = (0, 0);
-    let (mut ours, mut peers, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut all, mut wrong, mut verified) = (0, 0, 0);
+    let (mut ours_took, mut longest) = (Duration::ZERO, Duration::ZERO);
     for (file, published) in published::verdicts() {
-        let path = histories.join(&file);
-        let measured = measure(&path)?;
-        let took = measured.read + measured.judged;
-        (all, ours, longest) = (all + 1, ours + took, longest.max(took));
-        if let Some((peer, took)) = measured.peer {
-            peers += took;
-            if peer != published {
-                println!("{file}: the peer says {}, published is {}", peer.name(), published.name());
-            }
-        }
-        if measured.ours != published {
+        let Ours { recorded, options, mut report, read, judged } = ours(&histories.join(&file), true)?;
+        let took = read + judged;
+        (all, ours_took, longest) = (all + 1, ours_took + took, longest.max(took));
+        if report.verdict != published {
             wrong += 1;
-            println!("{file}: {} here, published is {}", measured.ours.name(), published.name());
+            println!("{file}: {} here, published is {}", report.verdict.name(), published.name());
+        }
+        report.keys.iter_mut().for_each(|key| minimize(&recorded.history, key, &options));
+        match verify_all(&recorded.history, &report, &options) {
+            Ok(held) => verified += held,
+            Err((key, refusal)) => return Err(format!("{file}: key {}: {refusal}", recorded.history.key_name(key))),
         }
     }
     println!(
-        "{all} histories with a published verdict, {wrong} judged differently; read and judged in {:.1} ms, the longest \
-         {:.2} ms; the peer judged them in {:.1} ms",
-        milliseconds(ours),
-        milliseconds(longest),
-        milliseconds(peers)
+        "{all} histories with a published verdict, {wrong} judged differently, {verified} certificates of keys verified; \
+         read and judged in {:.1} ms, the longest {:.2} ms",
+        milliseconds(ours_took),
+        milliseconds(longest)
     );
     if wrong == 0 { Ok(()) } else { Err(format!("{wrong} verdicts differ")) }
 }
@@ -137,7 +129,7 @@ fn main() -> ExitCode {
     let paths: Vec<PathBuf> = given.map(PathBuf::from).collect();
     let done = match what.to_str() {
         Some("verdicts") if paths.is_empty() => verdicts(),
-        Some("compare") if !paths.is_empty() => compare(&paths),
+        Some("compare") if !paths.is_empty() => compare_all(&paths),
         _ => {
             eprintln!("peers: say `verdicts`, or `compare` and which files");
             return ExitCode::from(2);

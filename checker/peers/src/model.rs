@@ -77,13 +77,7 @@ pub fn parts(history: &History, options: &Options) -> Option<Vec<Vec<Operation<R
         if !options.init.is_absent() {
             let first = part.iter().map(|operation| operation.call_time).min().unwrap_or_default();
             let op = Call::Init(options.init.clone());
-            part.push(Operation {
-                client_id: None,
-                call_time: first - 2,
-                return_time: first - 1,
-                op,
-                metadata: None,
-            });
+            part.push(Operation { client_id: None, call_time: first - 2, return_time: first - 1, op, metadata: None });
         }
         parts.push(part);
     }

@@ -6,8 +6,7 @@ use quorate_checker::Verdict;
 /// cluster of number 95 did not start.
 const ETCD_LOGS: u32 = 103;
 const ETCD_EMPTY: u32 = 95;
-const ETCD_OK: [u32; 23] =
-    [2, 5, 7, 18, 25, 31, 38, 45, 48, 49, 51, 53, 56, 67, 75, 76, 80, 87, 92, 98, 100, 101, 102];
+const ETCD_OK: [u32; 23] = [2, 5, 7, 18, 25, 31, 38, 45, 48, 49, 51, 53, 56, 67, 75, 76, 80, 87, 92, 98, 100, 101, 102];
 
 /// Texts with append, by porcupine's author.
 const APPEND: [(&str, Verdict); 6] = [

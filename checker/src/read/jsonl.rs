@@ -25,8 +25,10 @@ use crate::Value;
 use crate::history::{ClientId, Clock, History, KeyId, Kind, Level, NEVER, Names, Operation, Outcome, TIME_MIN, Time};
 use crate::value::FastMap;
 
-/// Scanned by one thread at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Scanned by one thread at a time, and small enough to lie in its cache.
+const CHUNK_BYTES: usize = 256 << 10;
+/// So many chunks are read by one thread before others are even started, and so many are given to each at a time.
+const CHUNKS_EACH: usize = 4;
 /// A little less than a line of ours usually has; what is reserved and not used costs nothing.
 const LINE_BYTES_USUAL: usize = 48;
 /// A line longer than this is refused: more than a 1 MiB value in base64 needs.
@@ -144,18 +146,19 @@ pub(crate) fn for_each_chunk(
     // Bytes and lines have their places for the whole file: fresh pages cost as much as scanning what is on them.
     let mut places: Vec<(Text, Chunk)> = Vec::new();
     let mut rest = Vec::new();
-    let mut lines = 0;
+    let (mut lines, mut chunks) = (0, 0);
     let mut ended = false;
     while !ended {
         let mut filled = 0;
-        // Threads are not even started for what one of them reads faster.
-        while !ended && (filled == 0 || filled < rayon::current_num_threads() * 2) {
+        let at_once = if chunks < CHUNKS_EACH { 1 } else { rayon::current_num_threads() * CHUNKS_EACH };
+        while !ended && filled < at_once {
             if filled == places.len() {
                 places.push(Default::default());
             }
             ended = places[filled].0.fill(&mut input, &mut rest)?;
             filled += 1;
         }
+        chunks += filled;
         let filled = &mut places[..filled];
         if let [(text, chunk)] = filled {
             scan(text.bytes(), chunk);
