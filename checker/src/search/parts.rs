@@ -28,9 +28,14 @@ pub(crate) fn judge(calls: &[Call], register: &Register, clock: &Clock, calls_mi
     }
     let parts = cut(calls, register, calls_min)?;
     let threads = rayon::current_num_threads().max(1);
-    let each = Clock { budget: crate::Budget { bytes: clock.budget.bytes / threads, ..clock.budget }, ..*clock };
-    let found: Vec<Found> =
-        parts.par_iter().map(|part| run(&part.calls, register.beginning_with(part.initial), false, &each)).collect();
+    // Parts that are judged at the same time share the memory, and all of them the states.
+    let bytes = clock.budget.bytes / threads;
+    let judge_part = |part: &Part| {
+        let share = u128::from(clock.budget.states) * part.calls.len() as u128 / calls.len() as u128;
+        let states = u64::try_from(share).expect("a part has no more calls than the key");
+        run(&part.calls, register.beginning_with(part.initial), false, &clock.with(states, bytes))
+    };
+    let found: Vec<Found> = parts.par_iter().map(judge_part).collect();
     let states = found.iter().map(|found| found.states).sum();
     let mut order = Vec::with_capacity(calls.len());
     for (number, found) in found.into_iter().enumerate() {
@@ -137,3 +142,6 @@ fn share_optional(calls: &[Call], register: &Register, parts: &mut Vec<Part>, st
     *parts = joined;
     Some(())
 }
+
+#[cfg(test)]
+mod tests;
