@@ -8,7 +8,6 @@
 use super::Answer;
 use super::explorer::{Configuration, Explorer, Identity};
 use super::window::{Event, Step};
-use crate::history::Time;
 use crate::model::Model;
 use crate::value::FastSet;
 
@@ -16,32 +15,25 @@ use crate::value::FastSet;
 pub(crate) fn judge<M: Model, const N: usize>(explorer: &mut Explorer<'_, M, N>) -> Answer {
     let mut stack: Vec<(usize, Configuration<N>)> = vec![(0, explorer.initial())];
     let mut dead: FastSet<(usize, Identity<N>)> = FastSet::default();
-    let mut farthest: Option<(usize, Time, u32)> = None;
-    let mut since_look = 0;
+    // The latest event at which an order got stuck.
+    let mut farthest = 0;
     while let Some((event, mut configuration)) = stack.pop() {
         explorer.window.seek(event);
-        let Some(Event { at, call, .. }) = follow(explorer, &mut configuration) else {
+        let Some(Event { call, .. }) = follow(explorer, &mut configuration) else {
             return Answer::Ok(explorer.witness(configuration.trail));
         };
         let stuck_at = explorer.window.next;
-        if farthest.is_none_or(|(other, ..)| stuck_at > other) {
-            farthest = Some((stuck_at, at, call));
-        }
+        farthest = farthest.max(stuck_at);
         if !dead.insert((stuck_at, configuration.identity())) {
             continue;
         }
-        explorer.states += 1;
-        since_look += 1;
-        if since_look == 256 {
-            since_look = 0;
-            if let Err(budget) = explorer.look(dead.len() + stack.len()) {
-                let (event, at, _) = farthest.expect("set above");
-                explorer.window.seek(event);
-                return Answer::Unknown(explorer.blocked(budget, at.saturating_sub(1)));
-            }
-            if explorer.trail.is_overgrown() {
-                explorer.trail.compact(stack.iter_mut().map(|(_, one)| &mut one.trail));
-            }
+        if let Err(budget) = explorer.count(dead.len() + stack.len()) {
+            explorer.window.seek(farthest);
+            return Answer::Unknown(explorer.blocked(budget));
+        }
+        if explorer.trail.is_overgrown() {
+            let alive = stack.iter_mut().map(|(_, one)| &mut one.trail);
+            explorer.trail.compact(alive.chain([&mut configuration.trail]));
         }
         let slot = explorer.window.slot(call);
         let begin = stack.len();
@@ -53,8 +45,8 @@ pub(crate) fn judge<M: Model, const N: usize>(explorer: &mut Explorer<'_, M, N>)
             stack.swap(direct, last);
         }
     }
-    let (event, _, last) = farthest.expect("a search that ends without a witness was stuck somewhere");
-    explorer.window.seek(event);
+    explorer.window.seek(farthest);
+    let last = explorer.window.events[farthest].call;
     explorer.violation(last)
 }
 

@@ -11,27 +11,24 @@
 use super::Answer;
 use super::explorer::{Configuration, Explorer, Identity};
 use super::window::{Event, Step};
-use crate::history::Time;
 use crate::model::Model;
 use crate::value::{FastMap, FastSet};
 
 /// Judges all calls of the explorer.
 pub(crate) fn judge<M: Model, const N: usize>(explorer: &mut Explorer<'_, M, N>) -> Answer {
     let mut configurations = vec![explorer.initial()];
-    let mut proven_until = Time::MIN;
-    while let Some(Event { at, step, call }) = explorer.window.events.get(explorer.window.next).copied() {
+    while let Some(Event { step, call, .. }) = explorer.window.events.get(explorer.window.next).copied() {
         match step {
             Step::Offer => {}
             Step::Invoke => configurations.iter_mut().for_each(|one| explorer.begin(one, call)),
             Step::Return => {
                 match place(explorer, configurations, call) {
                     Ok(placed) => configurations = placed,
-                    Err(budget) => return Answer::Unknown(explorer.blocked(budget, proven_until)),
+                    Err(budget) => return Answer::Unknown(explorer.blocked(budget)),
                 }
                 if configurations.is_empty() {
                     return explorer.violation(call);
                 }
-                proven_until = at;
                 if explorer.trail.is_overgrown() {
                     explorer.trail.compact(configurations.iter_mut().map(|one| &mut one.trail));
                 }
@@ -51,14 +48,8 @@ fn place<M: Model, const N: usize>(
     let slot = explorer.window.slot(call);
     let (mut done, mut stack): (Vec<_>, Vec<_>) = configurations.into_iter().partition(|one| one.has(slot));
     let mut seen: FastSet<Identity<N>> = stack.iter().map(Configuration::identity).collect();
-    let mut since_look = 0;
     while let Some(configuration) = stack.pop() {
-        explorer.states += 1;
-        since_look += 1;
-        if since_look == 256 {
-            since_look = 0;
-            explorer.look(seen.len() + stack.len() + done.len())?;
-        }
+        explorer.count(seen.len() + stack.len() + done.len())?;
         explorer.for_each_next(&configuration, call, |next| {
             if next.has(slot) {
                 done.push(next);

@@ -111,6 +111,13 @@ impl Window {
         self.slots[call as usize] as usize
     }
 
+    /// The last time before that of the next event at which a call returned.
+    pub(crate) fn returned_before(&self) -> Time {
+        let now = self.events[self.next].at;
+        let mut earlier = self.events[..self.next].iter().rev();
+        earlier.find(|event| event.step == Step::Return && event.at < now).map_or(Time::MIN, |event| event.at)
+    }
+
     /// Passes the next event.
     pub(crate) fn pass(&mut self) {
         let Event { step, call, .. } = self.events[self.next];

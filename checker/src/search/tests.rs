@@ -1,0 +1,271 @@
+use super::common::{Random, draw_history, draw_shape, is_linearizable};
+use super::*;
+use crate::certificate::Key;
+use crate::{FailedCas, Identity, Kind, Operation, Options, Value};
+
+fn judge<const N: usize>(calls: &[Call], model: &AnyModel, deep: bool) -> Answer {
+    judge_within::<N>(calls, model, deep, Options::deterministic(1_000_000).budget).answer
+}
+
+fn judge_within<const N: usize>(calls: &[Call], model: &AnyModel, deep: bool, budget: Budget) -> Found {
+    let (clock, never) = (Clock::start(budget), AtomicBool::new(false));
+    let mut explorer = Explorer::<_, N>::new(calls, Window::new(calls), model.clone(), &clock, &never);
+    let answer = if deep { depth::judge(&mut explorer) } else { frontier::judge(&mut explorer) };
+    Found { answer, states: explorer.states }
+}
+
+fn rules() -> Rules {
+    Rules { init: Value::Absent, failed_cas: FailedCas::Mismatch, eventual_too: false }
+}
+
+/// The calls of all operations of a history of one register.
+fn register(history: &History) -> (Vec<Call>, AnyModel) {
+    let ids: Vec<u32> = (0..history.len() as u32).collect();
+    let (model, calls) = model::compile(history, &ids, &rules(), ModelKind::Register).expect("a register");
+    (calls, model)
+}
+
+#[test]
+fn a_clock_ends_with_the_first_unit_beyond_its_budget() {
+    let clock = Clock::start(Budget { states: 5, bytes: 100, time: None });
+    assert_eq!([clock.ended(5, 100), clock.ended(6, 100), clock.ended(5, 101)], [None, Some("states"), Some("memory")]);
+    let other = clock.with(7, 70);
+    assert_eq!([other.ended(7, 70), other.ended(8, 70), other.ended(7, 71)], [None, Some("states"), Some("memory")]);
+    let late = Clock::start(Budget { time: Some(std::time::Duration::ZERO), ..clock.budget });
+    assert_eq!([late.ended(0, 0), late.with(7, 70).ended(0, 0)], [Some("time"); 2]);
+}
+
+#[test]
+fn only_an_answer_stops_the_other_engine_and_of_two_unknowns_the_later_one_counts() {
+    let unknown = |proven_until| Answer::Unknown(Blocked { budget: "states", proven_until, window: Vec::new() });
+    for (answer, parallel, stops) in [
+        (unknown(0), true, false),
+        (unknown(0), false, false),
+        (Answer::Ok(Vec::new()), true, true),
+        (Answer::Ok(Vec::new()), false, false),
+        (Answer::Violation(Vec::new()), true, true),
+    ] {
+        let stop = AtomicBool::new(false);
+        settle(answer, &stop, parallel);
+        assert_eq!(stop.into_inner(), stops);
+    }
+    for (broad, deep) in [(7, 3), (3, 7)] {
+        let Answer::Unknown(blocked) = better(unknown(broad), unknown(deep)) else { panic!("two unknowns are one") };
+        assert_eq!(blocked.proven_until, 7);
+    }
+}
+
+/// One open call for each of so many clients, and a read that nothing explains.
+fn crowded(calls: usize) -> History {
+    let mut history = History::new();
+    let key = history.key("k");
+    for at in 0..calls {
+        let client = history.client(&format!("c{at}"));
+        let value = Value::Int(at as i64 % 3);
+        history.push(match at % 2 {
+            0 => Operation::new(client, key, Kind::Write, value, 0, 100),
+            _ => Operation::cas(client, key, value, Value::Int((at as i64 + 1) % 3), 0, 100),
+        });
+    }
+    let client = history.client("r");
+    for (at, value) in [(200, 0), (202, 1)] {
+        history.push(Operation::new(client, key, Kind::Read, Value::Int(value), at, at + 1));
+    }
+    history
+}
+
+#[test]
+fn calls_open_at_once_are_counted_up_to_1024() {
+    let judged = |calls| {
+        let mut history = History::new();
+        let key = history.key("set");
+        for at in 0..calls {
+            let client = history.client(&format!("c{at}"));
+            history.push(Operation::new(client, key, Kind::Add, Value::Int(at), 0, 10));
+        }
+        let client = history.client("r");
+        history.push(Operation::new(client, key, Kind::Read, Value::List(Default::default()), 0, 10));
+        // What is asked is whether the search begins at all.
+        let options = Options { model: ModelKind::Set, ..Options::deterministic(10) };
+        let report = crate::check_history(&history, &options);
+        report.keys[0].blocked.as_ref().map(|blocked| blocked.budget)
+    };
+    for calls in [63, 64, 255, 256] {
+        assert_eq!(judged(calls), Some("states"), "{calls}");
+    }
+    assert_eq!(judged(1_024), Some("more than 1024 operations open at once"));
+}
+
+/// The history of these operations alone.
+fn only(history: &History, operations: &[u32]) -> History {
+    let mut part = History::new();
+    part.key("k");
+    for mut operation in operations.iter().map(|id| history.operation(*id).clone()) {
+        operation.client = part.client(&format!("c{}", operation.client.0));
+        part.push(operation);
+    }
+    part
+}
+
+#[test]
+fn a_write_that_an_optional_one_hid_needs_no_place_of_its_own() {
+    let mut history = History::new();
+    let (key, clients) = (history.key("k"), ["u", "w", "r"].map(|name| history.client(name)));
+    let mut push = |at: usize, kind, value, start, end| {
+        history.push(Operation::new(clients[at], key, kind, Value::Int(value), start, end));
+    };
+    push(1, Kind::Write, 2, 0, 5);
+    push(2, Kind::Read, 1, 2, 3);
+    push(2, Kind::Read, 1, 6, 7);
+    history.push(Operation::new(clients[0], key, Kind::Write, Value::Int(1), 0, 0).unknown());
+    let rules = rules();
+    let (model, calls) = model::compile(&history, &[0, 1, 2, 3], &rules, ModelKind::Register).expect("a register");
+    for deep in [false, true] {
+        let Answer::Ok(order) = judge::<1>(&calls, &model, deep) else { panic!("2, then 1, which both reads saw") };
+        assert_eq!(order, [0, 3, 1, 2]);
+    }
+}
+
+#[test]
+fn both_engines_and_the_parts_agree_with_brute_force() {
+    let rules = rules();
+    let (mut cut, mut violations) = (0, 0);
+    for seed in 0..6_000 {
+        let mut random = Random(seed);
+        let shape = draw_shape(&mut random);
+        let history = draw_history(&mut random, shape);
+        let ids: Vec<u32> = (0..history.len() as u32).collect();
+        let expected = is_linearizable(&history, FailedCas::Mismatch, false);
+        violations += u32::from(!expected);
+        let (model, calls) = model::compile(&history, &ids, &rules, ModelKind::Register).expect("a register");
+        let AnyModel::Register(register) = &model else { unreachable!() };
+        let clock = Clock::start(Options::deterministic(1_000_000).budget);
+        let parts = parts::judge(&calls, register, &clock, 1).map(|found| found.answer);
+        cut += u32::from(parts.is_some());
+        let answers = [judge::<1>(&calls, &model, false), judge::<4>(&calls, &model, true)];
+        for (judge, answer) in answers.into_iter().chain(parts).enumerate() {
+            match answer {
+                Answer::Ok(order) => {
+                    assert!(expected, "seed {seed}");
+                    let key = Key::new(&history, &ids, &rules, ModelKind::Register, Identity::Value);
+                    assert_eq!(key.verify_order(&order), Ok(()), "seed {seed}");
+                }
+                Answer::Violation(operations) => {
+                    assert!(!expected, "seed {seed}");
+                    let alone = is_linearizable(&only(&history, &operations), FailedCas::Mismatch, false);
+                    assert!(!alone, "seed {seed}, judge {judge}: {operations:?}");
+                }
+                Answer::Unknown(blocked) => panic!("seed {seed} {blocked:?}"),
+            }
+        }
+    }
+    assert!(cut > 500 && violations > 300, "{cut} {violations}");
+}
+
+/// One client that writes and reads what it wrote, so many times, beginning at 1.
+fn alternating(rounds: usize) -> History {
+    let mut history = History::new();
+    let (key, client) = (history.key("k"), history.client("c"));
+    for round in 0..rounds as i64 {
+        for (kind, start) in [(Kind::Write, 4 * round + 1), (Kind::Read, 4 * round + 3)] {
+            history.push(Operation::new(client, key, kind, Value::Int(round % 2), start, start + 1));
+        }
+    }
+    history
+}
+
+#[test]
+fn a_long_order_survives_the_compaction_of_its_trail() {
+    let history = alternating(50_000);
+    let (calls, model) = register(&history);
+    for deep in [false, true] {
+        let Answer::Ok(order) = judge::<1>(&calls, &model, deep) else { panic!("one client, one order") };
+        assert_eq!(order, (0..100_000).collect::<Vec<u32>>());
+    }
+}
+
+#[test]
+fn more_interchangeable_optional_calls_than_sixteen_bits_count_may_be_used() {
+    let mut history = History::new();
+    let (key, client) = (history.key("k"), history.client("c"));
+    for at in 0..70_000 {
+        history.push(Operation::new(client, key, Kind::Add, Value::Int(1), at, at + 1).unknown());
+    }
+    for (start, total) in [(80_000, 66_000), (90_000, 70_001)] {
+        history.push(Operation::new(client, key, Kind::Read, Value::Int(total), start, start + 1));
+    }
+    let options = Options { model: ModelKind::Counter, ..Options::deterministic(1_000_000) };
+    let report = crate::check_history(&history, &options);
+    assert_eq!(report.keys[0].violation.as_ref().map(|violation| violation.anomaly), Some(crate::Anomaly::NoOrder));
+}
+
+#[test]
+fn both_engines_say_where_the_budget_ended_and_count_as_proven_only_what_returned_before() {
+    // Each round has one write to place; the last of 256 ends together with the one before it.
+    let mut history = alternating(300);
+    let other = history.client("d");
+    let (ties, key) = (4 * 254 + 1, history.operation(0).key);
+    history.push(Operation::new(other, key, Kind::Write, Value::Int(0), ties, ties + 1));
+    let (calls, model) = register(&history);
+    let budget = |states, bytes| Budget { states, bytes, time: None };
+    for (deep, budget, named) in [
+        (false, budget(255, 100_000), "states"),
+        (true, budget(255, 100_000), "states"),
+        (false, budget(1_000, 6_300), "memory"),
+        (true, budget(1_000, 22_000), "memory"),
+    ] {
+        let found = judge_within::<1>(&calls, &model, deep, budget);
+        let Answer::Unknown(blocked) = found.answer else { panic!("300 to place") };
+        assert_eq!(
+            (blocked.budget, found.states, blocked.window, blocked.proven_until),
+            (named, 256, vec![600], 1_016)
+        );
+    }
+}
+
+#[test]
+fn an_engine_that_holds_too_much_stops_soon() {
+    let (calls, model) = register(&crowded(80));
+    let states = |deep, bytes| {
+        let found = judge_within::<4>(&calls, &model, deep, Budget { states: 400_000, bytes, time: None });
+        let Answer::Unknown(blocked) = found.answer else { panic!("too much to try") };
+        assert_eq!(blocked.budget, "memory");
+        found.states
+    };
+    for deep in [false, true] {
+        // Breadth holds several configurations for each that it has looked at, depth fewer.
+        let (few, many) = if deep { (3_500, 6_000) } else { (1_000, 2_000) };
+        for times in [1, 2, 4] {
+            let states = states(deep, (times as usize) << 20);
+            assert!((times * few..times * many).contains(&states), "{deep} {times} {states}");
+        }
+    }
+}
+
+#[test]
+fn after_a_try_of_breadth_each_engine_has_half_of_what_is_left() {
+    let (calls, model) = register(&crowded(80));
+    let (states, bytes) = (400_000, 12 << 20);
+    let alone =
+        |deep, states, bytes| judge_within::<4>(&calls, &model, deep, Budget { states, bytes, time: None }).states;
+    let together = |states, bytes, parallel| {
+        let clock = Clock::start(Budget { states, bytes, time: None });
+        run(&calls, model.clone(), parallel, &clock).states
+    };
+    assert_eq!(try_states(calls.len()), 20_000 + 8 * 82);
+    let tried = alone(false, try_states(calls.len()), bytes);
+    for parallel in [false, true] {
+        // The memory ends first, or the states.
+        let halves = alone(false, states, bytes / 2) + alone(true, states, bytes / 2);
+        assert_eq!(together(states, bytes, parallel), tried + halves);
+        let half = (60_000 - tried) / 2;
+        assert_eq!(
+            together(60_000, bytes, parallel),
+            tried + alone(false, half, bytes / 2) + alone(true, half, bytes / 2)
+        );
+        // A budget that is smaller than the try is used once.
+        for few in [500, try_states(calls.len())] {
+            assert_eq!(together(few, bytes, parallel), alone(false, few, bytes));
+        }
+    }
+}
