@@ -231,10 +231,10 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
         for (number, event) in self.window.events.iter().enumerate().filter(|(_, event)| event.step == Step::Invoke) {
             let op = self.calls[event.call as usize].op;
             if self.model.hides(op) {
-                lost.last_hiding = number + 1;
+                lost.last_hiding = number;
             }
             if self.model.step(state, op).is_none() {
-                lost.last_hurt = number + 1;
+                lost.last_hurt = number;
             }
         }
         lost
@@ -257,24 +257,26 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
         self.counts.at_most(one, other)
     }
 
-    /// Counts one more state and looks at the budget now and then, with this many configurations held.
+    /// Counts one more state and checks the budget, with this many configurations held.
     pub(crate) fn count(&mut self, configurations: usize) -> Result<(), &'static str> {
+        const STATES_A_LOOK: u64 = 64;
         self.states += 1;
-        // To ask for the time costs as much as a few states.
-        const STATES_A_LOOK: u64 = 256;
-        if self.states.is_multiple_of(STATES_A_LOOK) { self.look(configurations) } else { Ok(()) }
-    }
-
-    /// Checks the budget, with this many configurations held.
-    pub(crate) fn look(&self, configurations: usize) -> Result<(), &'static str> {
+        let bytes = self.bytes(configurations);
+        if !self.states.is_multiple_of(STATES_A_LOOK) {
+            return self.clock.spent(self.states, bytes).map_or(Ok(()), Err);
+        }
         if self.stop.load(Ordering::Relaxed) {
             return Err("another engine was faster");
         }
-        let bytes = configurations * 2 * std::mem::size_of::<Configuration<N>>()
+        self.clock.ended(self.states, bytes).map_or(Ok(()), Err)
+    }
+
+    /// What a search holds that has this many configurations.
+    fn bytes(&self, configurations: usize) -> usize {
+        configurations * 2 * std::mem::size_of::<Configuration<N>>()
             + self.trail.steps.len() * std::mem::size_of::<Taken>()
             + self.counts.bytes()
-            + self.model.bytes();
-        self.clock.ended(self.states, bytes).map_or(Ok(()), Err)
+            + self.model.bytes()
     }
 
     /// Why there is no answer, with the window before the return that was not placed.

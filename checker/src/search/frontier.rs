@@ -58,7 +58,6 @@ fn place<M: Model, const N: usize>(
             }
         });
     }
-    explorer.look(seen.len() + done.len())?;
     done.iter_mut().for_each(|one| one.clear(slot));
     Ok(undominated(explorer, done))
 }

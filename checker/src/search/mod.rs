@@ -75,12 +75,16 @@ impl Clock {
 
     /// Which part of the budget has ended, if any.
     pub(crate) fn ended(&self, states: u64, bytes: usize) -> Option<&'static str> {
+        let is_late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        self.spent(states, bytes).or_else(|| is_late().then_some("time"))
+    }
+
+    /// The same without a look at the time, which costs as much as a state.
+    fn spent(&self, states: u64, bytes: usize) -> Option<&'static str> {
         if states > self.budget.states {
             Some("states")
         } else if bytes > self.budget.bytes {
             Some("memory")
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            Some("time")
         } else {
             None
         }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::common::{Random, draw_history, draw_shape, is_linearizable};
 use super::*;
 use crate::certificate::Key;
@@ -211,8 +213,8 @@ fn both_engines_say_where_the_budget_ended_and_count_as_proven_only_what_returne
     for (deep, budget, named) in [
         (false, budget(255, 100_000), "states"),
         (true, budget(255, 100_000), "states"),
-        (false, budget(1_000, 6_300), "memory"),
-        (true, budget(1_000, 22_000), "memory"),
+        (false, budget(1_000, 6_228), "memory"),
+        (true, budget(1_000, 22_540), "memory"),
     ] {
         let found = judge_within::<1>(&calls, &model, deep, budget);
         let Answer::Unknown(blocked) = found.answer else { panic!("300 to place") };
@@ -220,6 +222,103 @@ fn both_engines_say_where_the_budget_ended_and_count_as_proven_only_what_returne
             (blocked.budget, found.states, blocked.window, blocked.proven_until),
             (named, 256, vec![600], 1_016)
         );
+    }
+}
+
+#[test]
+fn the_time_and_the_other_engine_are_looked_at_now_and_then() {
+    let (calls, model) = register(&alternating(300));
+    let budget = Budget { states: 1_000, bytes: 1 << 20, time: None };
+    for deep in [false, true] {
+        for (time, stops, named) in [(Some(Duration::ZERO), false, "time"), (None, true, "another engine was faster")] {
+            let (clock, stop) = (Clock::start(Budget { time, ..budget }), AtomicBool::new(stops));
+            let mut explorer = Explorer::<_, 1>::new(&calls, Window::new(&calls), model.clone(), &clock, &stop);
+            let answer = if deep { depth::judge(&mut explorer) } else { frontier::judge(&mut explorer) };
+            let Answer::Unknown(blocked) = answer else { panic!("300 to place") };
+            assert_eq!((blocked.budget, explorer.states), (named, 64));
+        }
+    }
+}
+
+/// The states that an engine needs for so many operations, and whether they have an order.
+fn states(model: ModelKind, words: &[(Kind, Value, i64, i64)], deep: bool) -> (u64, bool) {
+    let mut history = History::new();
+    let key = history.key("k");
+    for (number, (kind, value, start, end)) in words.iter().enumerate() {
+        let client = history.client(&format!("c{number}"));
+        let operation = Operation::new(client, key, *kind, value.clone(), *start, (*end).max(*start));
+        history.push(if end < start { operation.unknown() } else { operation });
+    }
+    let ids: Vec<u32> = (0..history.len() as u32).collect();
+    let (model, calls) = model::compile(&history, &ids, &rules(), model).expect("calls of the model");
+    let budget = Budget { states: 20_000, bytes: 1 << 30, time: None };
+    let found = judge_within::<1>(&calls, &model, deep, budget);
+    (found.states, matches!(found.answer, Answer::Ok(_)))
+}
+
+#[test]
+fn what_need_not_be_tried_costs_few_states() {
+    let many = |kind, count, end| (0..count).map(move |at| (kind, Value::Int(at % 7), 0, end));
+    let after = |kind, value, at| (kind, value, at, at + 1);
+    let int = |value| Value::Int(value);
+    let text = |text: &str| Value::text(text);
+    let letters = |count: u8| (0..count).map(|at| (Kind::Append, text(&char::from(b'a' + at).to_string()), 0, 10));
+    let adds = (0..40).map(|at| (Kind::Add, int(1 + at % 2), 0, -1));
+    for (what, model, expected, states_max, words) in [
+        (
+            "writes that nobody sees",
+            ModelKind::Register,
+            true,
+            60,
+            many(Kind::Write, 30, 10).chain([after(Kind::Read, int(3), 20)]).collect::<Vec<_>>(),
+        ),
+        (
+            "writes that nobody sees, and an answer that none explains",
+            ModelKind::Register,
+            false,
+            60,
+            many(Kind::Write, 30, 10).chain([after(Kind::Read, int(9), 20)]).collect(),
+        ),
+        (
+            "writes of unknown outcome",
+            ModelKind::Register,
+            true,
+            60,
+            many(Kind::Write, 30, -1).chain([after(Kind::Read, int(3), 20), after(Kind::Read, int(4), 22)]).collect(),
+        ),
+        (
+            "writes of unknown outcome, and an answer that none explains",
+            ModelKind::Register,
+            false,
+            60,
+            many(Kind::Write, 30, -1).chain([after(Kind::Read, int(3), 20), after(Kind::Read, int(9), 22)]).collect(),
+        ),
+        (
+            "texts that a later answer shows in one order",
+            ModelKind::Kv,
+            true,
+            60,
+            letters(12).chain([after(Kind::Read, text("abcdefghijkl"), 20)]).collect(),
+        ),
+        (
+            "texts that no order makes",
+            ModelKind::Kv,
+            false,
+            60,
+            letters(12).chain([after(Kind::Read, text("lkjihgfedcb"), 20)]).collect(),
+        ),
+        (
+            "sums of unknown numbers",
+            ModelKind::Counter,
+            true,
+            3_100,
+            adds.chain((1..=10).map(|at| after(Kind::Read, int(3 * at), 10 * at))).collect(),
+        ),
+    ] {
+        for deep in [false, true] {
+            let (states, is_ok) = states(model, &words, deep);
+            assert!(states <= states_max && is_ok == expected, "{what}, {deep}: {states} {is_ok}");
+        }
     }
 }
 
@@ -234,7 +333,7 @@ fn an_engine_that_holds_too_much_stops_soon() {
     };
     for deep in [false, true] {
         // Breadth holds several configurations for each that it has looked at, depth fewer.
-        let (few, many) = if deep { (3_500, 6_000) } else { (1_000, 2_000) };
+        let (few, many) = if deep { (3_500, 6_000) } else { (1_000, 1_800) };
         for times in [1, 2, 4] {
             let states = states(deep, (times as usize) << 20);
             assert!((times * few..times * many).contains(&states), "{deep} {times} {states}");
@@ -254,18 +353,39 @@ fn after_a_try_of_breadth_each_engine_has_half_of_what_is_left() {
     };
     assert_eq!(try_states(calls.len()), 20_000 + 8 * 82);
     let tried = alone(false, try_states(calls.len()), bytes);
+    let few = [500, try_states(calls.len())].map(|states| (states, alone(false, states, bytes)));
+    // The memory ends first, or the states.
+    let memory_halves = alone(false, states, bytes / 2) + alone(true, states, bytes / 2);
+    let half = (60_000 - tried) / 2;
+    let state_halves = alone(false, half, bytes / 2) + alone(true, half, bytes / 2);
     for parallel in [false, true] {
-        // The memory ends first, or the states.
-        let halves = alone(false, states, bytes / 2) + alone(true, states, bytes / 2);
-        assert_eq!(together(states, bytes, parallel), tried + halves);
-        let half = (60_000 - tried) / 2;
-        assert_eq!(
-            together(60_000, bytes, parallel),
-            tried + alone(false, half, bytes / 2) + alone(true, half, bytes / 2)
-        );
-        // A budget that is smaller than the try is used once.
-        for few in [500, try_states(calls.len())] {
-            assert_eq!(together(few, bytes, parallel), alone(false, few, bytes));
-        }
+        assert_eq!(together(states, bytes, parallel), tried + memory_halves);
+        assert_eq!(together(60_000, bytes, parallel), tried + state_halves);
+        // A budget that is no larger than the try is used once.
+        assert_eq!(few.map(|(states, _)| (states, together(states, bytes, parallel))), few);
+    }
+}
+
+#[test]
+fn what_begins_after_the_first_illegal_return_is_no_part_of_the_counterexample() {
+    let mut history = History::new();
+    let key = history.key("k");
+    let int = Value::Int;
+    let list = |items: &[i64]| Value::List(items.iter().map(|item| int(*item)).collect::<Vec<Value>>().into());
+    for (kind, value, start, end) in [
+        (Kind::Add, int(1), 0, 1),
+        (Kind::Read, list(&[2]), 2, 3),
+        (Kind::Add, int(5), 0, 100),
+        (Kind::Read, list(&[1]), 0, 100),
+        (Kind::Add, int(7), 10, 11),
+    ] {
+        let client = history.client(&format!("c{start}{end}"));
+        history.push(Operation::new(client, key, kind, value, start, end));
+    }
+    let ids: Vec<u32> = (0..history.len() as u32).collect();
+    let (model, calls) = model::compile(&history, &ids, &rules(), ModelKind::Set).expect("a set");
+    for deep in [false, true] {
+        let Answer::Violation(operations) = judge::<1>(&calls, &model, deep) else { panic!("2 was never added") };
+        assert_eq!(operations, [0, 2, 1]);
     }
 }
