@@ -79,9 +79,15 @@ mod tests {
             assert_eq!(writers.find_or_insert(value, number, value_of), None);
             assert_eq!(writers.find_or_insert(value, number + 1, value_of), Some(number));
         }
+        let looks = std::cell::Cell::new(0);
+        let counted = |number: u32| {
+            looks.set(looks.get() + 1);
+            value_of(number)
+        };
         for (value, number) in values.iter().zip(0..) {
-            assert_eq!(writers.find(value, value_of), Some(number));
+            assert_eq!(writers.find(value, counted), Some(number));
         }
+        assert_eq!(looks.get(), 3_000, "a value is looked at only where half of its hash agrees");
     }
 
     #[test]

@@ -480,3 +480,6 @@ impl OnlineKey {
         self.blocks.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
