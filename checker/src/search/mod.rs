@@ -148,11 +148,12 @@ fn engines<M: Model + Sync, const N: usize>(
     let answer = frontier::judge(&mut explorer);
     let spent = explorer.states;
     drop(explorer);
-    let more = matches!(&answer, Answer::Unknown(blocked) if blocked.budget == "states");
-    if !more || try_states == clock.budget.states {
+    // Where breadth held too much, depth may still find an order with little.
+    let more = matches!(&answer, Answer::Unknown(blocked) if blocked.budget != "time");
+    if !more || spent >= clock.budget.states {
         return Found { answer, states: spent };
     }
-    let rest = clock.budget.states - spent.min(clock.budget.states);
+    let rest = clock.budget.states - spent;
     let half = clock.with(rest / 2, clock.budget.bytes / 2);
     let stop = AtomicBool::new(false);
     let breadth = || {

@@ -389,3 +389,16 @@ fn what_begins_after_the_first_illegal_return_is_no_part_of_the_counterexample()
         assert_eq!(operations, [0, 2, 1]);
     }
 }
+
+#[test]
+fn depth_has_its_turn_where_breadth_held_too_much_but_not_where_the_time_is_over() {
+    let (calls, model) = register(&only(&crowded(60), &(0..60).collect::<Vec<u32>>()));
+    let budget = Budget { states: 10_000, bytes: 500_000, time: None };
+    assert!(matches!(judge_within::<1>(&calls, &model, false, budget).answer, Answer::Unknown(_)));
+    for parallel in [false, true] {
+        let judged = |time| run(&calls, model.clone(), parallel, &Clock::start(Budget { time, ..budget }));
+        assert!(matches!(judged(None).answer, Answer::Ok(_)));
+        let late = judged(Some(Duration::ZERO));
+        assert!(matches!(late.answer, Answer::Unknown(blocked) if blocked.budget == "time") && late.states == 64);
+    }
+}
