@@ -89,3 +89,6 @@ fn undominated<M: Model, const N: usize>(
     }
     all.into_iter().zip(is_beaten).filter(|(_, beaten)| !beaten).map(|(one, _)| one).collect()
 }
+
+#[cfg(test)]
+mod tests;
