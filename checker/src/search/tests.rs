@@ -251,7 +251,7 @@ fn states(model: ModelKind, words: &[(Kind, Value, i64, i64)], deep: bool) -> (u
     }
     let ids: Vec<u32> = (0..history.len() as u32).collect();
     let (model, calls) = model::compile(&history, &ids, &rules(), model).expect("calls of the model");
-    let budget = Budget { states: 20_000, bytes: 1 << 30, time: None };
+    let budget = Budget { states: 4_000, bytes: 1 << 30, time: None };
     let found = judge_within::<1>(&calls, &model, deep, budget);
     (found.states, matches!(found.answer, Answer::Ok(_)))
 }
