@@ -116,7 +116,8 @@ impl Shown<'_> {
             }
         }
         if self.verified > 0 {
-            let _ = writeln!(text, "  {} certificates verified", self.verified);
+            let plural = if self.verified == 1 { "" } else { "s" };
+            let _ = writeln!(text, "  {} certificate{plural} verified", self.verified);
         }
         if let Some(ladder) = self.ladder {
             text.push_str(&ladder.text(history));

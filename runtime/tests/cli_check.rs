@@ -51,7 +51,7 @@ fn each_line_ends_with_its_code_and_says_why() {
     for (line, code, says) in [
         ("ok.jsonl", 0, "OK  ok.jsonl: linearizable"),
         ("stale.jsonl", 1, "✗ no order of {"),
-        ("stale.jsonl --verify --minimize", 1, "1 certificates verified"),
+        ("stale.jsonl --verify --minimize", 1, "1 certificate verified"),
         ("stale.jsonl --level linearizable", 1, "1 of 1 keys not linearizable"),
         ("stale.jsonl --level sequential", 0, "OK  stale.jsonl: sequential"),
         ("stale.jsonl --level session", 0, "OK  stale.jsonl"),
