@@ -118,14 +118,13 @@ fn sort_by_end(zones: &mut [Zone]) {
     const STEPS_EACH_MAX: usize = 8;
     let mut steps_left = zones.len() * STEPS_EACH_MAX;
     for at in 1..zones.len() {
-        let zone = zones[at];
-        let later = zones[..at].iter().rev().take_while(|other| other.f.at > zone.f.at).take(steps_left + 1).count();
+        let end = zones[at].f.at;
+        let later = zones[..at].iter().rev().take_while(|other| other.f.at > end).count();
         if later > steps_left {
             return zones.sort_unstable_by_key(|zone| zone.f.at);
         }
         steps_left -= later;
-        zones.copy_within(at - later..at, at - later + 1);
-        zones[at - later] = zone;
+        zones[at - later..=at].rotate_right(1);
     }
 }
 
@@ -409,4 +408,31 @@ impl<'a> Blocks<'a> {
 fn dedup_in_order(operations: &mut Vec<OperationId>) {
     let mut seen = FastSet::default();
     operations.retain(|id| seen.insert(*id));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_sorted_however_far_they_are_from_their_places() {
+        const ZONES: i64 = 60;
+        let orders: [(&str, fn(i64) -> i64); 5] = [
+            ("in place", |at| at),
+            ("neighbours exchanged", |at| at ^ 1),
+            ("far from their places", |at| at * 37 % ZONES),
+            ("turned around", |at| ZONES - at),
+            ("equal ends", |at| (ZONES - at) / 3),
+        ];
+        for (what, end) in orders {
+            let mark = |at| Mark { at, by: NONE };
+            let zone = |at| Zone { f: mark(end(at)), s: BEFORE_ALL, root: at as u32 };
+            let mut zones: Vec<Zone> = (0..ZONES).map(zone).collect();
+            sort_by_end(&mut zones);
+            assert!(zones.is_sorted_by_key(|zone| zone.f.at), "{what}: {zones:?}");
+            let mut roots: Vec<u32> = zones.iter().map(|zone| zone.root).collect();
+            roots.sort_unstable();
+            assert!(roots.into_iter().eq(0..ZONES as u32), "{what}: none is lost");
+        }
+    }
 }

@@ -343,3 +343,43 @@ fn a_counterexample_is_tried_up_to_64_operations() {
     assert_eq!(tried(&[], &mut report), Err(Refusal::TooLarge(65)));
     assert_eq!(tried(&[0, 3], &mut report), Err(Refusal::WriterMissing(3)));
 }
+
+#[test]
+fn a_counterexample_of_many_that_overlap_is_tried_without_trying_every_order_of_them() {
+    // Twenty that only look: which of them looked first does not matter.
+    let look = |kind: Kind| {
+        let mut history = History::new();
+        let key = history.key("k");
+        for number in 0..20 {
+            let client = history.client(&format!("c{number}"));
+            history.push(match kind {
+                Kind::Cas => Operation::cas(client, key, 7.into(), 8.into(), 0, 100).failed(),
+                _ => Operation::new(client, key, Kind::Read, Value::Absent, 0, 100),
+            });
+        }
+        let client = history.client("late");
+        history.push(Operation::new(client, key, Kind::Write, 1.into(), 200, 210));
+        history.push(Operation::new(client, key, Kind::Read, Value::Absent, 300, 310));
+        history
+    };
+    // Twelve texts appended at one time: what an answer shows tells their order.
+    let mut texts = History::new();
+    let key = texts.key("k");
+    for letter in 'a'..='l' {
+        let client = texts.client(&letter.to_string());
+        texts.push(Operation::new(client, key, Kind::Append, Value::text(&letter.to_string()), 0, 100));
+    }
+    let client = texts.client("late");
+    for (text, begun) in [("lkjihgfedcba", 200), ("abcdefghijkl", 300)] {
+        texts.push(Operation::new(client, key, Kind::Read, Value::text(text), begun, begun + 10));
+    }
+    for (history, model) in
+        [(look(Kind::Read), ModelKind::Register), (look(Kind::Cas), ModelKind::Register), (texts, ModelKind::Kv)]
+    {
+        let options = Options { model, ..options() };
+        let mut report = check_history(&history, &options).keys.remove(0);
+        let violation = report.violation.as_mut().expect("the last answer is stale");
+        violation.operations = (0..history.len() as u32).collect();
+        assert_eq!(verify(&history, &report, &options), Ok(true), "{model:?}");
+    }
+}
