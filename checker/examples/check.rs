@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p quorate-checker --example check -- FILE... [--stream] [--verify] [--minimize] [--certificates]
-//!     [--level NAME] [--one-thread] [--json] [--quiet] [--read-only]
+//!     [--level NAME] [--one-thread] [--bytes N] [--json] [--quiet] [--read-only]
 //! ```
 
 use std::time::Instant;
@@ -23,6 +23,13 @@ fn main() {
             "--json" => json = true,
             "--quiet" => quiet = true,
             "--read-only" => read_only = true,
+            "--bytes" => {
+                let bytes = given.next().and_then(|bytes| bytes.parse().ok());
+                options.options.budget.bytes = bytes.unwrap_or_else(|| {
+                    eprintln!("check: --bytes needs a number");
+                    std::process::exit(2);
+                });
+            }
             "--level" => {
                 let level = given.next().unwrap_or_default();
                 options.asked = Asked::from_name(&level).unwrap_or_else(|| {

@@ -253,11 +253,11 @@ pub fn check_history_with(history: &History, options: &Options, done: &(dyn Fn(u
     // Small histories are judged faster than threads are woken.
     const PARALLEL_OPERATIONS_MIN: usize = 20_000;
     let parallel = options.parallel && history.len() >= PARALLEL_OPERATIONS_MIN;
-    // Keys that are judged at the same time share the memory.
-    let at_once = if parallel { rayon::current_num_threads().max(1) } else { 1 };
-    let clock = search::Clock::start(Budget { bytes: options.budget.bytes / at_once, ..options.budget });
     let by_key = history.by_key();
     let count = by_key.keys() as u32;
+    // Keys that are judged at the same time share the memory.
+    let at_once = if parallel { rayon::current_num_threads().clamp(1, by_key.keys().max(1)) } else { 1 };
+    let clock = search::Clock::start(Budget { bytes: options.budget.bytes / at_once, ..options.budget });
     let finished = AtomicUsize::new(0);
     let judge = |key: u32| {
         let report = judge_key(history, KeyId(key), by_key.of(KeyId(key)), &rules, options, &clock);
@@ -328,8 +328,9 @@ fn judge_register(
         Err(Trouble::NeverWritten(path)) => return report.fail(history, never_written(history, ids, path, rules)),
         Err(Trouble::Ambiguous(_)) => {}
     }
-    // Some value was written more than once. Perhaps never at one time.
-    let swept = sweep::attribute(history, ids, rules);
+    // Some value was written more than once. Perhaps never at one time. A sweep holds no more than a search.
+    let fits = ids.len().saturating_mul(search::CALL_BYTES) <= clock.budget.bytes;
+    let swept = if fits { sweep::attribute(history, ids, rules) } else { Swept::Undecided };
     if let Swept::Clusters(clusters) = &swept {
         report.identity = clusters.identity;
         if let Ok(true) = judge_zones(history, ids, clusters, rules, options, report) {

@@ -417,16 +417,16 @@ mod tests {
     #[test]
     fn zones_are_sorted_however_far_they_are_from_their_places() {
         const ZONES: i64 = 60;
-        let orders: [(&str, fn(i64) -> i64); 5] = [
-            ("in place", |at| at),
-            ("neighbours exchanged", |at| at ^ 1),
-            ("far from their places", |at| at * 37 % ZONES),
-            ("turned around", |at| ZONES - at),
-            ("equal ends", |at| (ZONES - at) / 3),
-        ];
-        for (what, end) in orders {
+        let end = |what, at: i64| match what {
+            "in place" => at,
+            "neighbours exchanged" => at ^ 1,
+            "far from their places" => at * 37 % ZONES,
+            "turned around" => ZONES - at,
+            _ => (ZONES - at) / 3,
+        };
+        for what in ["in place", "neighbours exchanged", "far from their places", "turned around", "equal ends"] {
             let mark = |at| Mark { at, by: NONE };
-            let zone = |at| Zone { f: mark(end(at)), s: BEFORE_ALL, root: at as u32 };
+            let zone = |at| Zone { f: mark(end(what, at)), s: BEFORE_ALL, root: at as u32 };
             let mut zones: Vec<Zone> = (0..ZONES).map(zone).collect();
             sort_by_end(&mut zones);
             assert!(zones.is_sorted_by_key(|zone| zone.f.at), "{what}: {zones:?}");

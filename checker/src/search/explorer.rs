@@ -271,10 +271,11 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
         self.clock.ended(self.states, bytes).map_or(Ok(()), Err)
     }
 
-    /// What a search holds that has this many configurations.
+    /// What a search holds that has this many configurations: lists and tables have room to grow, while a table grows
+    /// there are two of it, and to compact the trail takes half as much again.
     fn bytes(&self, configurations: usize) -> usize {
-        configurations * 2 * std::mem::size_of::<Configuration<N>>()
-            + self.trail.steps.len() * std::mem::size_of::<Taken>()
+        configurations * 4 * std::mem::size_of::<Configuration<N>>()
+            + self.trail.steps.len() * 3 * std::mem::size_of::<Taken>()
             + self.counts.bytes()
             + self.model.bytes()
     }

@@ -58,6 +58,7 @@ fn place<M: Model, const N: usize>(
             }
         });
     }
+    drop(seen);
     done.iter_mut().for_each(|one| one.clear(slot));
     Ok(undominated(explorer, done))
 }

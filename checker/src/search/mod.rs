@@ -95,6 +95,10 @@ impl Clock {
     }
 }
 
+/// What is held for each call while a search lasts: the call in the list and in its part, its events and slots, and
+/// its place in the order.
+pub(crate) const CALL_BYTES: usize = 2 * size_of::<Call>() + 2 * size_of::<window::Event>() + 32;
+
 /// Judges one key by search. An error names an operation that the model does not know.
 pub(crate) fn key(
     history: &History,
@@ -104,13 +108,18 @@ pub(crate) fn key(
     parallel: bool,
     clock: &Clock,
 ) -> Result<Found, OperationId> {
+    let Some(left) = clock.budget.bytes.checked_sub(ids.len().saturating_mul(CALL_BYTES)) else {
+        let blocked = Blocked { budget: "memory", proven_until: Time::MIN, window: Vec::new() };
+        return Ok(Found { answer: Answer::Unknown(blocked), states: 0 });
+    };
+    let clock = clock.with(clock.budget.states, left);
     let (model, calls) = model::compile(history, ids, rules, kind)?;
     if let (true, AnyModel::Register(register)) = (parallel, &model)
-        && let Some(found) = parts::judge(&calls, register, clock, parts::PART_CALLS_MIN)
+        && let Some(found) = parts::judge(&calls, register, &clock, parts::PART_CALLS_MIN)
     {
         return Ok(found);
     }
-    Ok(run(&calls, model, parallel, clock))
+    Ok(run(&calls, model, parallel, &clock))
 }
 
 /// Runs the engines wide enough for the number of calls that are open at once.

@@ -213,8 +213,8 @@ fn both_engines_say_where_the_budget_ended_and_count_as_proven_only_what_returne
     for (deep, budget, named) in [
         (false, budget(255, 100_000), "states"),
         (true, budget(255, 100_000), "states"),
-        (false, budget(1_000, 6_228), "memory"),
-        (true, budget(1_000, 22_540), "memory"),
+        (false, budget(1_000, 18_500), "memory"),
+        (true, budget(1_000, 51_100), "memory"),
     ] {
         let found = judge_within::<1>(&calls, &model, deep, budget);
         let Answer::Unknown(blocked) = found.answer else { panic!("300 to place") };
@@ -333,8 +333,8 @@ fn an_engine_that_holds_too_much_stops_soon() {
     };
     for deep in [false, true] {
         // Breadth holds several configurations for each that it has looked at, depth fewer.
-        let (few, many) = if deep { (3_500, 6_000) } else { (1_000, 1_800) };
-        for times in [1, 2, 4] {
+        let (few, many) = if deep { (1_800, 3_000) } else { (600, 1_000) };
+        for times in [4, 8, 16] {
             let states = states(deep, (times as usize) << 20);
             assert!((times * few..times * many).contains(&states), "{deep} {times} {states}");
         }
@@ -344,7 +344,7 @@ fn an_engine_that_holds_too_much_stops_soon() {
 #[test]
 fn after_a_try_of_breadth_each_engine_has_half_of_what_is_left() {
     let (calls, model) = register(&crowded(80));
-    let (states, bytes) = (400_000, 12 << 20);
+    let (states, bytes) = (400_000, 48 << 20);
     let alone =
         |deep, states, bytes| judge_within::<4>(&calls, &model, deep, Budget { states, bytes, time: None }).states;
     let together = |states, bytes, parallel| {

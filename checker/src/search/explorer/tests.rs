@@ -68,7 +68,7 @@ fn all_that_is_held_counts_as_memory() {
         let clock = Clock::start(budget(bytes));
         let mut explorer = Explorer::<_, 1>::new(&calls, Window::new(&calls), model.clone(), &clock, &stop);
         (0..5).for_each(|_| _ = explorer.push(NO_TRAIL, 0));
-        let held = 3 * 2 * size_of::<Configuration<1>>() + 5 * size_of::<Taken>();
+        let held = 3 * 4 * size_of::<Configuration<1>>() + 5 * 3 * size_of::<Taken>();
         (explorer.count(3), held + explorer.counts.bytes() + explorer.model.bytes())
     };
     let (_, held) = judged(0);
