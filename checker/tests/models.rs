@@ -164,3 +164,29 @@ fn every_model_agrees_with_brute_force_and_every_certificate_verifies_and_no_oth
         assert!(orderable > 100, "{model:?}: {orderable} parts were closed");
     }
 }
+
+#[test]
+fn the_calls_on_a_key_tell_what_it_is() {
+    let (int, list) = (Value::Int(1), Value::List(vec![Value::Int(1)].into()));
+    let table = [
+        ("read and written", vec![(Kind::Write, int.clone()), (Kind::Read, int.clone())], ModelKind::Register),
+        ("lists read and written", vec![(Kind::Write, list.clone()), (Kind::Read, list.clone())], ModelKind::Register),
+        ("appended to", vec![(Kind::Write, int.clone()), (Kind::Append, int.clone())], ModelKind::Kv),
+        ("added to, numbers read", vec![(Kind::Add, int.clone()), (Kind::Read, int.clone())], ModelKind::Counter),
+        ("added to, never read", vec![(Kind::Add, int.clone())], ModelKind::Counter),
+        ("added to, lists read", vec![(Kind::Add, int.clone()), (Kind::Read, list.clone())], ModelKind::Set),
+        ("a list added", vec![(Kind::Add, list)], ModelKind::Counter),
+        ("taken from", vec![(Kind::Remove, int.clone())], ModelKind::Set),
+        ("put into", vec![(Kind::Enqueue, int.clone())], ModelKind::Queue),
+        ("taken out of", vec![(Kind::Dequeue, int)], ModelKind::Queue),
+    ];
+    for (what, calls, model) in table {
+        let mut history = History::new();
+        let (client, key) = (history.client("c"), history.key("k"));
+        for (at, (kind, value)) in calls.into_iter().enumerate() {
+            history.push(Operation::new(client, key, kind, value, at as i64 * 2, at as i64 * 2 + 1));
+        }
+        let report = check_history(&history, &Options::deterministic(1_000));
+        assert_eq!(report.keys[0].model, model, "{what}");
+    }
+}
