@@ -443,6 +443,7 @@ fn search_key(
     match found.answer {
         search::Answer::Ok(witness) => report.witness = options.certificates.then_some(witness),
         search::Answer::Violation(operations) => {
+            let operations = Key::new(history, ids, rules, report.model, Identity::Value).closed(operations);
             report.fail(history, Conflict { anomaly: Anomaly::NoOrder, operations });
         }
         search::Answer::Unknown(blocked) => {

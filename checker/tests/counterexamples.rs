@@ -110,6 +110,12 @@ fn what_stands_between_a_write_and_an_answer_is_told_by_time() {
             Err(Refusal::WriterMissing(1)),
         ),
         (
+            "the same, told the other way round",
+            vec![write(V, 0, 10), write(V, 20, 22), write(8, 30, 32), read(V, 29, 90), read(V, 40, 50)],
+            vec![0, 2, 4, 3],
+            Err(Refusal::WriterMissing(1)),
+        ),
+        (
             "a swap stands between as a write does",
             vec![write(V, 5, 6), write(V, 0, 21), write(7, 20, 22), swap(7, 8, 30, 32), read(V, 40, 50)],
             vec![0, 2, 3, 4],

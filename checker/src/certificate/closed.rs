@@ -23,7 +23,7 @@ struct Times {
     /// Writes that surely happened and hide what was before: when each was over, and the latest start among it and those
     /// that were over earlier.
     hiding: Vec<(Time, Time)>,
-    /// When all was over that surely happened. What takes effect later explains nothing.
+    /// When the last answer was there that surely came. What takes effect later explains nothing.
     last: Time,
 }
 
@@ -39,8 +39,8 @@ impl Times {
             latest = latest.max(*start);
             *start = latest;
         }
-        let required = conflict.iter().filter(|id| key.is_required(**id));
-        let last = required.map(|id| interval(key.history, *id).1).max().unwrap_or(Time::MIN);
+        let answers = conflict.iter().filter(|id| key.answers(**id));
+        let last = answers.map(|id| interval(key.history, *id).1).max().unwrap_or(Time::MIN);
         Times { hiding, last }
     }
 
@@ -80,6 +80,17 @@ impl Answers {
 }
 
 impl Key<'_> {
+    /// The same conflict with what is missing from it: a value that was seen before any write of it began is told with
+    /// such a write.
+    pub(crate) fn closed(&self, conflict: Vec<OperationId>) -> Vec<OperationId> {
+        let (mut added, mut all) = (Vec::new(), conflict.clone());
+        while let Some(missing) = self.missing_from(&all) {
+            added.push(missing);
+            all.push(missing);
+        }
+        [added, conflict].concat()
+    }
+
     /// A call outside the conflict that could explain one of its answers.
     pub(crate) fn missing_from(&self, conflict: &[OperationId]) -> Option<OperationId> {
         let inside: HashSet<OperationId> = conflict.iter().copied().collect();
@@ -135,7 +146,7 @@ impl Key<'_> {
         same && self.may_see(observer, writer)
     }
 
-    /// Does this call, where calls add up, tell what was there?
+    /// Did this call surely tell something of what was there?
     fn answers(&self, id: OperationId) -> bool {
         let kind = self.history.operation(id).kind;
         self.is_required(id) && matches!(kind, Kind::Read | Kind::Cas | Kind::Dequeue)

@@ -127,7 +127,7 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
                 continue;
             }
             let Some(state) = self.model.step(from.state, call.op) else { continue };
-            if slot != wanted_slot && !call.observes && !self.is_worth_taking(from, state) {
+            if slot != wanted_slot && !call.observes && !self.is_worth_taking(from, slot, state, call.op) {
                 continue;
             }
             let hidden = self.hidden_after(from, state, call.op);
@@ -144,7 +144,10 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
                 continue;
             }
             let (number, op) = (class.calls[used], class.op);
-            let Some(state) = self.model.step(from.state, op).filter(|state| *state != from.state) else { continue };
+            let Some(state) = self.model.step(from.state, op) else { continue };
+            if state == from.state && !self.covers(from, usize::MAX, op) {
+                continue;
+            }
             if self.model.always_hides() && !self.is_awaited(from, state) {
                 continue;
             }
@@ -159,11 +162,24 @@ impl<'a, M: Model, const N: usize> Explorer<'a, M, N> {
 
     /// Need a call that tells nothing be taken before it returns, to come to this state?
     ///
-    /// Not if it changes nothing (then it can be hidden when the state is left), and not to lose the state (whatever
-    /// can be done there can be done without). Where every change hides what was before, only if somebody waits.
-    fn is_worth_taking(&mut self, from: &Configuration<N>, state: u32) -> bool {
-        state != from.state
-            && (!self.model.always_hides() && !self.model.is_lost(state) || self.is_awaited(from, state))
+    /// Not if it changes nothing (then it can be hidden when the state is left), unless it covers others; and not to lose
+    /// the state (whatever can be done there can be done without). Where every change hides what was before, only if
+    /// somebody waits.
+    fn is_worth_taking(&mut self, from: &Configuration<N>, slot: usize, state: u32, op: u32) -> bool {
+        if state == from.state {
+            return self.covers(from, slot, op);
+        }
+        !self.model.always_hides() && !self.model.is_lost(state) || self.is_awaited(from, state)
+    }
+
+    /// Could an open call be hidden by this one that cannot be yet? Where every change hides what was before, that call
+    /// may as well be taken and be followed by this one.
+    fn covers(&self, from: &Configuration<N>, own: usize, op: u32) -> bool {
+        let may_be_covered = |slot: usize| {
+            let call = self.window.open[slot].map(|number| self.calls[number as usize]);
+            slot != own && !from.has(slot) && !from.may_hide(slot) && call.is_some_and(|call| !call.observes)
+        };
+        self.model.hides(op) && !self.model.always_hides() && (0..self.window.open.len()).any(may_be_covered)
     }
 
     /// The open calls that may have happened unseen once this call has taken effect.

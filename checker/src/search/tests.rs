@@ -294,6 +294,20 @@ fn what_need_not_be_tried_costs_few_states() {
             many(Kind::Write, 30, -1).chain([after(Kind::Read, int(3), 20), after(Kind::Read, int(9), 22)]).collect(),
         ),
         (
+            "texts written over and over as they were",
+            ModelKind::Kv,
+            false,
+            60,
+            (0..10).map(|_| (Kind::Write, text("a"), 0, 10)).chain([after(Kind::Read, text("b"), 20)]).collect(),
+        ),
+        (
+            "values written over and over as they were",
+            ModelKind::Register,
+            false,
+            60,
+            (0..10).map(|_| (Kind::Write, int(1), 0, 10)).chain([after(Kind::Read, int(2), 20)]).collect(),
+        ),
+        (
             "texts that a later answer shows in one order",
             ModelKind::Kv,
             true,
