@@ -137,10 +137,10 @@ fn run(calls: &[Call], model: impl Model + Sync, parallel: bool, clock: &Clock) 
     }
 }
 
-/// How many states breadth first alone is given before the race begins: enough for a key where hardly anything is open
-/// at once, and for a small one that is crowded.
+/// How many states each engine alone is given, breadth first, before the race begins: enough for a key where hardly
+/// anything is open at once, and little against what it costs to wake threads.
 fn try_states(calls: usize) -> u64 {
-    20_000 + 8 * calls as u64
+    2_000 + 8 * calls as u64
 }
 
 fn engines<M: Model + Sync, const N: usize>(
@@ -151,15 +151,23 @@ fn engines<M: Model + Sync, const N: usize>(
     clock: &Clock,
 ) -> Found {
     let never = AtomicBool::new(false);
-    let try_states = try_states(calls.len()).min(clock.budget.states);
-    let first = clock.with(try_states, clock.budget.bytes);
-    let mut explorer = Explorer::<_, N>::new(calls, window.clone(), model.clone(), &first, &never);
-    let answer = frontier::judge(&mut explorer);
-    let spent = explorer.states;
-    drop(explorer);
-    // Where breadth held too much, depth may still find an order with little.
-    let more = matches!(&answer, Answer::Unknown(blocked) if blocked.budget != "time");
-    if !more || spent >= clock.budget.states {
+    let attempt = |judge: fn(&mut Explorer<'_, M, N>) -> Answer, states: u64| {
+        let tried = clock.with(try_states(calls.len()).min(states), clock.budget.bytes);
+        let mut explorer = Explorer::<_, N>::new(calls, window.clone(), model.clone(), &tried, &never);
+        (judge(&mut explorer), explorer.states)
+    };
+    // Where one engine held too much, the other may still find an order with little.
+    let ends = |answer: &Answer, spent: u64| {
+        let more = matches!(answer, Answer::Unknown(blocked) if blocked.budget != "time");
+        !more || spent >= clock.budget.states
+    };
+    let (broad, spent) = attempt(frontier::judge, clock.budget.states);
+    if ends(&broad, spent) {
+        return Found { answer: broad, states: spent };
+    }
+    let (deep, more) = attempt(depth::judge, clock.budget.states - spent);
+    let (answer, spent) = (better(broad, deep), spent + more);
+    if ends(&answer, spent) {
         return Found { answer, states: spent };
     }
     let rest = clock.budget.states - spent;
