@@ -376,6 +376,9 @@ fn after_a_try_each_engine_has_half_of_what_is_left() {
     for parallel in [false, true] {
         assert_eq!(together(states, bytes, parallel), tried + memory_halves);
         assert_eq!(together(60_000, bytes, parallel), tried + state_halves);
+        // What the try of breadth leaves of a budget is all that the try of depth has.
+        let (budget, broad) = (try_states + 500, alone(false, try_states, bytes));
+        assert_eq!(together(budget, bytes, parallel), broad + alone(true, budget - broad, bytes));
         // A budget that is no larger than the try is used once.
         assert_eq!(few.map(|(states, _)| (states, together(states, bytes, parallel))), few);
     }
