@@ -2,12 +2,13 @@
 //!
 //! A search gives up at the first illegal return and hands over everything invoked until then. Leaving an operation
 //! out is allowed only if what is left still speaks for the whole key: no operation that stays may have observed it.
-//! Under that rule operations are taken out in ever smaller runs until no single one can go.
+//! Under that rule operations are taken out in ever smaller runs until no single one can go. What the near-linear judge
+//! hands over is small already, and has a story that its sentence tells.
 
 use rayon::prelude::*;
 
 use crate::certificate::Key;
-use crate::check::{KeyReport, Options, Report};
+use crate::check::{Anomaly, KeyReport, Options, Report};
 use crate::explain;
 use crate::history::{History, OperationId};
 use crate::register::Conflict;
@@ -16,16 +17,17 @@ use crate::search::{self, Answer, Clock};
 /// States that one trial may look at: a trial that needs more keeps its operations.
 const TRIAL_STATES: u64 = 200_000;
 
-/// Makes the violation of one key as small as single removals can, or as the time of the budget allows; does nothing to
-/// other keys.
+/// Makes the violation that a search found on one key as small as single removals can, or as the time of the budget
+/// allows; does nothing to other keys.
 pub fn minimize(history: &History, report: &mut KeyReport, options: &Options) {
     let by_key = history.by_key();
-    key(history, by_key.of(report.key), report, options, &clock(options));
+    key(history, by_key.of(report.key), report, options, &clock(options, 1));
 }
 
-/// The same for every key of a report, which share the time of the budget.
+/// The same for every key of a report. They share the time of the budget, and those at one time its memory.
 pub(crate) fn minimize_all(history: &History, report: &mut Report, options: &Options) {
-    let (by_key, clock) = (history.by_key(), clock(options));
+    let at_once = if options.parallel { rayon::current_num_threads().max(1) } else { 1 };
+    let (by_key, clock) = (history.by_key(), clock(options, at_once));
     let each = |report: &mut KeyReport| key(history, by_key.of(report.key), report, options, &clock);
     if options.parallel {
         report.keys.par_iter_mut().for_each(each);
@@ -34,12 +36,13 @@ pub(crate) fn minimize_all(history: &History, report: &mut Report, options: &Opt
     }
 }
 
-fn clock(options: &Options) -> Clock {
-    Clock::start(crate::Budget { states: TRIAL_STATES, ..options.budget })
+fn clock(options: &Options, at_once: usize) -> Clock {
+    let bytes = options.budget.bytes / at_once;
+    Clock::start(crate::Budget { states: TRIAL_STATES, bytes, ..options.budget })
 }
 
 fn key(history: &History, ids: &[OperationId], report: &mut KeyReport, options: &Options, clock: &Clock) {
-    let Some(violation) = &mut report.violation else { return };
+    let Some(violation) = report.violation.as_mut().filter(|one| one.anomaly == Anomaly::NoOrder) else { return };
     let rules = options.rules();
     let key = Key::new(history, ids, &rules, report.model, report.identity);
     let is_violation = |operations: &[OperationId]| {

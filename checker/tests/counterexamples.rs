@@ -163,3 +163,16 @@ fn claimed(history: &History, operations: Vec<u32>) -> Result<bool, Refusal> {
     report.violation = Some(Violation { key, anomaly, operations, words });
     verify(history, &report, &options())
 }
+
+#[test]
+fn a_story_of_the_near_linear_judge_is_left_as_it_is() {
+    let mut history = History::new();
+    let (client, key) = (history.client("c"), history.key("k"));
+    history.push(Operation::new(client, key, Kind::Write, 3.into(), 0, 1).failed());
+    history.push(Operation::new(client, key, Kind::Read, 3.into(), 2, 3));
+    let mut report = judged(&history);
+    let before = report.violation.clone().expect("an aborted read");
+    assert_eq!((before.anomaly, before.operations.len()), (Anomaly::AbortedRead, 2));
+    minimize(&history, &mut report, &options());
+    assert_eq!(report.violation, Some(before));
+}

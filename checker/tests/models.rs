@@ -52,7 +52,13 @@ fn apply(model: ModelKind, object: &Object, call: &Operation, number: i64) -> Op
                 return None;
             }
         }
-        (Kind::Cas, _) => unreachable!(),
+        (Kind::Cas, outcome) => {
+            let fits = shown(model, object) == *call.expected();
+            return match outcome {
+                Outcome::Fail => (!fits).then(|| object.clone()),
+                Outcome::Ok | Outcome::Unknown => fits.then(|| Object(Some(vec![number]))),
+            };
+        }
     }
     Some(Object(Some(items)))
 }
@@ -86,6 +92,7 @@ fn draw(random: &mut Random, model: ModelKind) -> (History, Vec<(Operation, i64)
         now[at] = end + random.below(2) as i64;
         let (kind, value) = match (model, random.below(5)) {
             (_, 0 | 1) => (Kind::Read, Value::Absent),
+            (ModelKind::Kv, 2) if random.chance(50) => (Kind::Cas, text(&[number])),
             (ModelKind::Kv, 2) => (Kind::Write, text(&[number])),
             (ModelKind::Kv, _) => (Kind::Append, text(&[number])),
             (ModelKind::Set, 2) => (Kind::Remove, Value::Int(number)),
@@ -103,6 +110,18 @@ fn draw(random: &mut Random, model: ModelKind) -> (History, Vec<(Operation, i64)
     drawn.sort_by_key(|(point, ..)| *point);
     let mut object = Object::default();
     for (_, operation, number) in &mut drawn {
+        if operation.kind == Kind::Cas {
+            // What is expected is often what is there.
+            let there = shown(model, &object);
+            let expected = if random.chance(70) { there.clone() } else { text(&[*number]) };
+            let Operation { client, key, value, invoke, ret, outcome, .. } = operation.clone();
+            let swap = Operation::cas(client, key, expected.clone(), value, invoke, ret);
+            *operation = match outcome {
+                Outcome::Unknown => swap.unknown(),
+                _ if expected == there => swap,
+                _ => swap.failed(),
+            };
+        }
         if operation.kind == Kind::Read || operation.kind == Kind::Dequeue && operation.outcome == Outcome::Ok {
             operation.value = match operation.kind {
                 Kind::Read => shown(model, &object),
@@ -110,7 +129,8 @@ fn draw(random: &mut Random, model: ModelKind) -> (History, Vec<(Operation, i64)
             };
         }
         if operation.outcome == Outcome::Ok || random.chance(50) {
-            object = apply(model, &object, operation, *number).expect("a true answer");
+            // A swap of unknown outcome that does not fit does nothing.
+            object = apply(model, &object, operation, *number).unwrap_or(object);
         }
         if operation.kind == Kind::Read && random.chance(lies) {
             operation.value = shown(model, &Object(Some(vec![*number])));
