@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::common::{Random, draw_history, draw_shape, is_linearizable};
+use super::common::{Random, draw_history, draw_shape, is_linearizable, objects};
 use super::*;
 use crate::certificate::Key;
 use crate::{FailedCas, Identity, Kind, Operation, Options, Value};
@@ -418,5 +418,29 @@ fn depth_has_its_turn_where_breadth_held_too_much_but_not_where_the_time_is_over
         assert!(matches!(judged(None).answer, Answer::Ok(_)));
         let late = judged(Some(Duration::ZERO));
         assert!(matches!(late.answer, Answer::Unknown(blocked) if blocked.budget == "time") && late.states == 64);
+    }
+}
+
+#[test]
+fn both_engines_agree_with_brute_force_about_every_model() {
+    let rules = rules();
+    for kind in [ModelKind::Kv, ModelKind::Set, ModelKind::Counter, ModelKind::Queue] {
+        for seed in 0..3_000 {
+            let (history, words) = objects::draw(&mut Random(seed), kind);
+            let expected = objects::is_linearizable(kind, &words, 0, &objects::Object::default());
+            let ids: Vec<u32> = (0..history.len() as u32).collect();
+            let (model, calls) = model::compile(&history, &ids, &rules, kind).expect("calls of that model");
+            for deep in [false, true] {
+                match judge::<1>(&calls, &model, deep) {
+                    Answer::Ok(order) => {
+                        assert!(expected, "{kind:?} {seed} {deep}");
+                        let key = Key::new(&history, &ids, &rules, kind, Identity::Value);
+                        assert_eq!(key.verify_order(&order), Ok(()), "{kind:?} {seed} {deep}");
+                    }
+                    Answer::Violation(_) => assert!(!expected, "{kind:?} {seed} {deep}"),
+                    Answer::Unknown(blocked) => panic!("{kind:?} {seed} {deep} {blocked:?}"),
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Random small histories and a judge that tries every order: slow, plain, and written without a look at the library.
 #![allow(dead_code)]
 
+pub(crate) mod objects;
+
 use quorate_checker::{FailedCas, History, Kind, NEVER, Operation, OperationId, Outcome, Value};
 
 /// SplitMix64.
