@@ -73,6 +73,18 @@ enum State<'a> {
     Queue(VecDeque<&'a Value>),
 }
 
+impl State<'_> {
+    /// What lies behind its pointers.
+    fn bytes(&self) -> usize {
+        match self {
+            State::Register(..) | State::Text(None) | State::Sum(_) => 0,
+            State::Text(Some(text)) => text.len(),
+            State::Set(items) => items.len() * size_of::<&Value>(),
+            State::Queue(items) => items.len() * size_of::<&Value>(),
+        }
+    }
+}
+
 impl<'a> Key<'a> {
     pub(crate) fn new(
         history: &'a History,
@@ -250,13 +262,13 @@ impl<'a> Key<'a> {
     fn is_orderable(&self, ids: &[OperationId]) -> Option<bool> {
         let all = ids.iter().enumerate();
         let required: u64 = all.clone().filter(|(_, id)| self.is_required(**id)).map(|(at, _)| 1 << at).sum();
-        let mut dead = HashSet::new();
+        let (mut dead, mut held) = (HashSet::new(), 0);
         let mut stack = vec![(0u64, self.initial())];
         while let Some((done, state)) = stack.pop() {
             if done & required == required {
                 return Some(true);
             }
-            if dead.len() > DEAD_ENDS_MAX {
+            if dead.len() > DEAD_ENDS_MAX || held > HELD_BYTES_MAX {
                 return None;
             }
             let is_left = |(at, _): &(usize, &OperationId)| done & 1 << at == 0;
@@ -268,15 +280,19 @@ impl<'a> Key<'a> {
             let before = stack.len();
             for (at, id) in all.clone().filter(is_left) {
                 let mut next = state.clone();
-                if interval(self.history, *id).0 <= deadline && self.apply(&mut next, *id) {
-                    let operation = self.history.operation(*id);
-                    // What only looks may as well look now: whatever order there is, it has a place here too.
-                    if operation.kind == Kind::Read || operation.outcome == Outcome::Fail {
-                        stack.truncate(before);
-                        stack.push((done | 1 << at, next));
-                        break;
-                    }
-                    stack.push((done | 1 << at, next));
+                if interval(self.history, *id).0 > deadline || !self.apply(&mut next, *id) {
+                    continue;
+                }
+                held += next.bytes();
+                // What only looks may as well look now: whatever order there is, it has a place here too.
+                let operation = self.history.operation(*id);
+                let only_looks = operation.kind == Kind::Read || operation.outcome == Outcome::Fail;
+                if only_looks {
+                    stack.truncate(before);
+                }
+                stack.push((done | 1 << at, next));
+                if only_looks {
+                    break;
                 }
             }
         }
@@ -307,3 +323,5 @@ fn text(value: &Value) -> Option<Vec<u8>> {
 const TRIED_MAX: usize = 64;
 /// The most dead ends that are remembered while trying.
 const DEAD_ENDS_MAX: usize = 200_000;
+/// The most that all states which were tried may take beside their entries, so that large texts do not fill the memory.
+const HELD_BYTES_MAX: usize = 64 << 20;

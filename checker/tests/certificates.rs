@@ -383,3 +383,22 @@ fn a_counterexample_of_many_that_overlap_is_tried_without_trying_every_order_of_
         assert_eq!(verify(&history, &report, &options), Ok(true), "{model:?}");
     }
 }
+
+#[test]
+fn large_texts_do_not_fill_the_memory_while_they_are_tried() {
+    // Eight texts of 64 KiB appended at one time, and a write that may hide any of them: thousands of orders.
+    let mut history = History::new();
+    let key = history.key("k");
+    for number in 0..8u8 {
+        let client = history.client(&format!("c{number}"));
+        let text = Value::bytes(&vec![b'a' + number; 64 << 10]);
+        history.push(Operation::new(client, key, Kind::Append, text, 0, 100));
+    }
+    let client = history.client("late");
+    history.push(Operation::new(client, key, Kind::Write, Value::text("w"), 0, 100));
+    history.push(Operation::new(client, key, Kind::Read, Value::text("nobody wrote this"), 200, 210));
+    let options = Options { model: ModelKind::Kv, ..options() };
+    let mut report = check_history(&history, &options).keys.remove(0);
+    report.violation.as_mut().expect("a lie").operations = (0..10).collect();
+    assert_eq!(verify(&history, &report, &options), Err(Refusal::TooLarge(10)));
+}

@@ -5,8 +5,8 @@ mod common;
 use common::Random;
 use common::objects::{Object, draw, is_linearizable};
 use quorate_checker::{
-    Anomaly, History, Kind, ModelKind, NEVER, Operation, Options, Outcome, Refusal, Value, Verdict, Violation,
-    check_history, minimize, verify, write_jsonl,
+    Anomaly, History, Kind, ModelKind, Operation, Options, Refusal, Value, Verdict, Violation, check_history, minimize,
+    verify, write_jsonl,
 };
 
 /// How many histories are drawn of each model.
